@@ -1,0 +1,134 @@
+"""The store: what every place where sessions are kept must do, and how it answers.
+
+    caller (bridge)                      store
+    open()                 ->            takes ownership, raises the epoch durably
+    commit(batch)          ->            one transaction; one outcome per record, in the order of the batch
+    keep(snapshots)        ->            off the reply path; one outcome each
+    load, find, read_pages ->            the last committed truth, beside commits, never behind them
+    probe()                ->            after StoreUnavailable: does writing work again?
+    close()                ->            gives up ownership
+
+`commit` and `keep` never raise for what went wrong with a record or with the disk: they answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, TypeAlias
+
+from salon_persistence.errors import StoreError
+from salon_persistence.records import Lifecycle, LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The record is as durable as the store makes it."""
+
+    sid: int
+    lsn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """Somebody else owns the store, or the session stands at another version: nothing was applied."""
+
+    whole_store: bool
+    """True: the epoch is gone, and with it every write of this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was applied, for this reason."""
+
+    error: StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The store cannot say whether the record was applied."""
+
+    error: StoreError
+
+
+Outcome: TypeAlias = Applied | Fenced | Refused | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class ByPublicId:
+    public_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """The active session with this natural key."""
+
+    tenant: str
+    type: str
+    name: str
+
+
+Address: TypeAlias = ByPublicId | ByName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionQuery:
+    """Sessions that match every key that is not None, newest activity first."""
+
+    tenant: str = ""
+    user_id: str | None = None
+    lifecycle: Lifecycle | None = None
+    after: tuple[int, int] | None = None
+    """(activity_us, sid) of the last row of the page before."""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store says of itself when it has been opened, for the log and for health."""
+
+    store: str
+    """Such as `sqlite:///chat.db`."""
+    uuid: bytes
+    format: int
+    engine: str
+    """Name and version of what lies beneath, such as `SQLite 3.40.1`."""
+    durability: str
+    epoch: int
+    wall_high_us: int
+    """Time never runs below this, across restarts."""
+    clean: bool
+    """The last owner closed it."""
+    warnings: Sequence[str] = ()
+
+
+class Store(Protocol):
+    """Coroutines of an asyncio loop of their own (`on_thread`), or of the host's loop, whichever it is."""
+
+    on_thread: ClassVar[bool] | bool
+    """True: needs an asyncio loop and may block, so it lives on the storage thread. False: never blocks."""
+
+    @property
+    def durability(self) -> Literal["full", "normal", "memory"]: ...
+
+    async def open(self) -> StoreInfo: ...
+
+    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+        """At most one record per session in a batch."""
+        ...
+
+    async def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]: ...
+
+    async def load(self, address: Address, windows: Mapping[str, Mapping[str, int]], /) -> StoredSession | None:
+        """`windows` says, per session type and log, how many of the newest items are wanted. None: no such session."""
+        ...
+
+    async def find(self, query: SessionQuery, /) -> Sequence[SessionRow]: ...
+
+    async def read_pages(self, sid: int, field: str, before: int, items: int, /) -> Sequence[LogPage]:
+        """Pages with numbers below `before`, newest first, until they hold `items` such numbers or there are no more."""
+        ...
+
+    async def probe(self) -> None:
+        """Returns when a write works; raises StoreUnavailable when it does not yet."""
+        ...
+
+    async def close(self) -> None: ...
