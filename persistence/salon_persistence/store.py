@@ -13,7 +13,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from salon_persistence.errors import StoreError
 from salon_persistence.records import Lifecycle, LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
@@ -103,8 +103,10 @@ class StoreInfo:
 class Store(Protocol):
     """Coroutines of an asyncio loop of their own (`on_thread`), or of the host's loop, whichever it is."""
 
-    on_thread: ClassVar[bool] | bool
-    """True: needs an asyncio loop and may block, so it lives on the storage thread. False: never blocks."""
+    @property
+    def on_thread(self) -> bool:
+        """True: needs an asyncio loop and may block, so it lives on the storage thread. False: never blocks."""
+        ...
 
     @property
     def durability(self) -> Literal["full", "normal", "memory"]: ...
