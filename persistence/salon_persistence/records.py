@@ -54,13 +54,12 @@ class LogDelta:
     """What one turn does to one log."""
 
     field: str
-    schema_version: int
     first: int
     """Numbers below it are dropped."""
     next: int
     """The number that the next item will get."""
     items: Sequence[tuple[int, bytes]] = ()
-    """Appended, in order of their numbers."""
+    """Appended, in order of their numbers; each one's bytes begin with its own schema version."""
     cuts: Sequence[tuple[int, int]] = ()
     """Half-open ranges of numbers that are dropped."""
     redactions: Mapping[int, bytes] = MappingProxyType({})
@@ -177,7 +176,6 @@ class LogPage:
     """Consecutive items of one log, moved here once and for all (but for redaction)."""
 
     field: str
-    schema_version: int
     items: Sequence[tuple[int, bytes]]
     keys: Mapping[str, int] = MappingProxyType({})
 
@@ -195,6 +193,8 @@ class LogShape:
     paged: int
     """Items below this number are in pages."""
     cuts: Sequence[tuple[int, int]] = ()
+    redactions: Mapping[int, bytes] = MappingProxyType({})
+    """New bytes of items whose page was not rewritten yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

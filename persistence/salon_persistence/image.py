@@ -1,0 +1,147 @@
+"""The committed image of one session: what all its committed turns have made of it, as bytes.
+
+The same `apply` builds it from the journal after a restart and keeps it up to date while the session lives,
+so that what is remembered and what would be restored cannot differ.
+"""
+
+from collections.abc import Mapping
+
+from salon_persistence.errors import CorruptRecord
+from salon_persistence.log_image import LogImage
+from salon_persistence.records import (
+    LedgerEntry,
+    LogPage,
+    LogShape,
+    SnapshotRecord,
+    StoredSession,
+    TurnRecord,
+)
+
+TAIL_TURNS_MAX = 64
+"""Turns after the last snapshot that an activation may have to read: measured, 1 ms of replay."""
+TAIL_BYTES_MIN = 8 * 1024
+"""Below it a snapshot costs more than the replay that it saves."""
+
+
+class SessionImage:
+    """Fields and logs of one session at `version`."""
+
+    __slots__ = (
+        "ledger",
+        "logs",
+        "lsn",
+        "schema_version",
+        "snapshot_bytes",
+        "state",
+        "tail_bytes",
+        "tail_turns",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.lsn = 0
+        self.schema_version = 1
+        self.state: dict[str, bytes] = {}
+        self.logs: dict[str, LogImage] = {}
+        self.ledger: dict[str, LedgerEntry] | None = None
+        self.tail_turns = 0
+        self.tail_bytes = 0
+        self.snapshot_bytes = 0
+
+    def apply(self, record: TurnRecord) -> None:
+        """One committed turn more. Raises CorruptRecord when it is not the next one."""
+        if record.version != self.version + 1:
+            raise CorruptRecord(f"turn {record.version} follows turn {self.version}")
+        if record.whole:
+            self.state = dict(record.state)
+        elif record.state:
+            self.state.update(record.state)
+        for delta in record.logs:
+            self._log(delta.field).apply(delta)
+        if record.ledger:
+            self.ledger = {**(self.ledger or {}), **{entry.key: entry for entry in record.ledger}}
+        self.version = record.version
+        self.schema_version = record.schema_version
+        self.tail_turns += 1
+        self.tail_bytes += weight(record)
+
+    def _log(self, field: str) -> LogImage:
+        log = self.logs.get(field)
+        if log is None:
+            log = self.logs[field] = LogImage()
+        return log
+
+    @property
+    def wants_snapshot(self) -> bool:
+        """The geometric rule: when the tail outweighs the last snapshot, or has become long to replay."""
+        if self.tail_turns >= TAIL_TURNS_MAX:
+            return True
+        return self.tail_bytes > max(2 * self.snapshot_bytes, TAIL_BYTES_MIN) and self.tail_turns > 1
+
+    def snapshot(self, sid: int, rewritten: Mapping[str, list[LogPage]]) -> SnapshotRecord:
+        """The whole image; log items that are in no page yet come as new pages.
+
+        `rewritten` holds, per log, the older pages that hold every redacted item, with the new bytes in them.
+        """
+        pages: list[LogPage] = []
+        shapes: dict[str, LogShape] = {}
+        for field, log in self.logs.items():
+            fresh = log.pages() + rewritten.get(field, [])
+            pages += [LogPage(field, page.items, page.keys) for page in fresh]
+            shapes[field] = log.shape(paged=log.next, redacted_in_pages=field in rewritten)
+        return SnapshotRecord(
+            sid=sid,
+            version=self.version,
+            lsn=self.lsn,
+            schema_version=self.schema_version,
+            state=dict(self.state),
+            logs=shapes,
+            ledger=tuple((self.ledger or {}).values()),
+            pages=pages,
+        )
+
+    def snapshotted(self, snapshot: SnapshotRecord, windows: Mapping[str, int]) -> None:
+        """The snapshot is durable: what is in pages now may leave memory, but for the window of each log."""
+        for field, shape in snapshot.logs.items():
+            log = self.logs[field]
+            if not shape.redactions:
+                log.redactions = {}
+            log.paged_until(shape.paged, windows.get(field, 0))
+        self.snapshot_bytes = sum(map(len, snapshot.state.values()))
+        # Turns that were committed while the snapshot was written stay counted by a bound that is never too low.
+        self.tail_turns = self.version - snapshot.version
+        self.tail_bytes = 0 if self.tail_turns == 0 else self.tail_bytes
+
+
+def weight(record: TurnRecord) -> int:
+    """Bytes that replaying this turn has to read, without the few of its frame."""
+    size = sum(map(len, record.state.values()))
+    for delta in record.logs:
+        size += sum(len(data) for _, data in delta.items)
+    return size
+
+
+def replay(stored: StoredSession) -> SessionImage:
+    """The image at the version of the session's row. Raises CorruptRecord when turns are missing."""
+    image = SessionImage()
+    if stored.snapshot is not None:
+        _start_from(image, stored.snapshot)
+    for record in stored.tail:
+        image.apply(record)
+    if image.version != stored.row.version:
+        raise CorruptRecord(f"session {stored.row.sid} ends at turn {image.version}, its row says {stored.row.version}")
+    image.lsn = stored.row.head_lsn
+    return image
+
+
+def _start_from(image: SessionImage, snapshot: SnapshotRecord) -> None:
+    image.version = snapshot.version
+    image.schema_version = snapshot.schema_version
+    image.state = dict(snapshot.state)
+    image.snapshot_bytes = sum(map(len, image.state.values()))
+    image.ledger = {entry.key: entry for entry in snapshot.ledger} or None
+    for field, shape in snapshot.logs.items():
+        image.logs[field] = LogImage(shape)
+    for page in sorted(snapshot.pages, key=lambda page: -page.first):
+        image.logs[page.field].read_back(page)

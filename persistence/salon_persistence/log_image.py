@@ -1,0 +1,134 @@
+"""The committed image of one log: where its numbers stand, and the bytes of its newest items."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from salon_persistence.records import LogDelta, LogPage, LogShape
+
+PAGE_ITEMS_MAX = 64
+PAGE_BYTES_MAX = 16 * 1024
+
+Cut = tuple[int, int]
+
+
+def merge_cuts(cuts: Iterable[Cut], first: int) -> tuple[Cut, ...]:
+    """Half-open ranges in order, without overlap, and without what `first` drops anyway."""
+    merged: list[Cut] = []
+    for start, end in sorted(cuts):
+        start = max(start, first)
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        elif start < end:
+            merged.append((start, end))
+    return tuple(merged)
+
+
+def is_cut(cuts: Sequence[Cut], number: int) -> bool:
+    return any(start <= number < end for start, end in cuts)
+
+
+class LogImage:
+    """One log at the last committed version.
+
+    `items` are the living ones that are not in pages yet, and of those that are, the newest, as a window to read
+    without I/O. A list, not a deque: an empty deque costs 760 bytes, and it is trimmed once per snapshot.
+    """
+
+    __slots__ = ("cuts", "first", "items", "keys", "next", "paged", "redactions")
+
+    def __init__(self, shape: LogShape | None = None) -> None:
+        self.first, self.next, self.paged = (shape.first, shape.next, shape.paged) if shape else (0, 0, 0)
+        self.cuts: tuple[Cut, ...] = tuple(shape.cuts) if shape else ()
+        self.redactions: Mapping[int, bytes] = shape.redactions if shape else {}
+        self.items: list[tuple[int, bytes]] = []
+        self.keys: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return self.next - self.first - sum(end - start for start, end in self.cuts)
+
+    def is_living(self, number: int) -> bool:
+        return self.first <= number < self.next and not is_cut(self.cuts, number)
+
+    @property
+    def window_start(self) -> int:
+        """Every living item from this number on is in `items`."""
+        return self.items[0][0] if self.items else self.next
+
+    def apply(self, delta: LogDelta) -> None:
+        """What a committed turn did; the same whether it happens now or is read from the journal."""
+        if delta.cuts or delta.first != self.first:
+            self._drop(delta)
+        if delta.redactions:
+            self._redact(delta.redactions)
+        self.items.extend(delta.items)
+        if delta.keys:
+            self.keys = {**(self.keys or {}), **delta.keys}
+        self.next = delta.next
+
+    def _drop(self, delta: LogDelta) -> None:
+        self.first = delta.first
+        self.cuts = merge_cuts((*self.cuts, *delta.cuts), self.first)
+        self.items = [item for item in self.items if item[0] >= self.first and not is_cut(self.cuts, item[0])]
+        self._forget_keys()
+
+    def _redact(self, redactions: Mapping[int, bytes]) -> None:
+        self.items = [(number, redactions.get(number, data)) for number, data in self.items]
+        in_pages = {number: data for number, data in redactions.items() if number < self.paged}
+        self.redactions = {**self.redactions, **in_pages}
+
+    def shape(self, *, paged: int | None = None, redacted_in_pages: bool = False) -> LogShape:
+        return LogShape(
+            self.first,
+            self.next,
+            self.paged if paged is None else paged,
+            self.cuts,
+            {} if redacted_in_pages else dict(self.redactions),
+        )
+
+    def pages(self) -> list[LogPage]:
+        """The living items that are in no page yet, in pages of at most 64 items and 16 KB."""
+        pages: list[LogPage] = []
+        chunk: list[tuple[int, bytes]] = []
+        size = 0
+        for number, data in self.items:
+            if number < self.paged:
+                continue
+            if chunk and (len(chunk) == PAGE_ITEMS_MAX or size + len(data) > PAGE_BYTES_MAX):
+                pages.append(self._page(chunk))
+                chunk, size = [], 0
+            chunk.append((number, data))
+            size += len(data)
+        if chunk:
+            pages.append(self._page(chunk))
+        return pages
+
+    def _page(self, items: list[tuple[int, bytes]]) -> LogPage:
+        numbers = {number for number, _ in items}
+        keys = {key: number for key, number in (self.keys or {}).items() if number in numbers}
+        return LogPage("", tuple(items), keys)
+
+    def read_back(self, page: LogPage) -> None:
+        """Put the living items of an older page in front of the window."""
+        start = self.window_start
+        self.items[:0] = [item for item in self.living(page) if item[0] < start]
+        if page.keys:
+            self.keys = {**page.keys, **(self.keys or {})}
+            self._forget_keys()
+
+    def living(self, page: LogPage) -> list[tuple[int, bytes]]:
+        """The items of a page that are still there, with the bytes they have now."""
+        return [(number, self.redactions.get(number, data)) for number, data in page.items if self.is_living(number)]
+
+    def paged_until(self, paged: int, keep: int) -> None:
+        """A snapshot is durable: items below `paged` are in pages; of them, the newest `keep` stay in the window."""
+        self.paged = paged
+        living = len(self.items)
+        unpaged = sum(1 for number, _ in self.items if number >= paged)
+        surplus = living - max(keep, unpaged)
+        if surplus > 0:
+            del self.items[:surplus]
+            self._forget_keys()
+
+    def _forget_keys(self) -> None:
+        if self.keys:
+            start = self.window_start
+            self.keys = {key: n for key, n in self.keys.items() if n >= start and self.is_living(n)} or None
