@@ -24,8 +24,8 @@ def test_the_seeded_choice_takes_the_place_of_a_deque() -> None:
     for ready in (deque[str](), SeededReady[str](1)):
         choice: Ready = ready
         choice.append("a")
-        assert (1, True) == (len(choice), bool(choice))
-        assert ("a", 0, False) == (choice.popleft(), len(choice), bool(choice))
+        assert (len(choice), bool(choice)) == (1, True)
+        assert (choice.popleft(), len(choice), bool(choice)) == ("a", 0, False)
         with pytest.raises(IndexError):
             choice.popleft()
 
@@ -36,7 +36,7 @@ def test_the_sequence_of_a_seed_is_the_published_one() -> None:
 
     words = [int.from_bytes(chance.random_bytes(8), "little") for _ in range(3)]
 
-    assert [6457827717110365317, 3203168211198807973, 9817491932198370423] == words
+    assert words == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
 @given(st.integers(), st.lists(st.integers(0, 40), max_size=8))
@@ -52,7 +52,7 @@ def test_other_seeds_give_other_bytes_and_ids_do_not_collide() -> None:
     first = [SeededChance(seed).random_bytes(16) for seed in range(1000)]
     chance = SeededChance(1000)
 
-    assert 2000 == len({*first, *(chance.random_bytes(16) for _ in range(1000))})
+    assert len({*first, *(chance.random_bytes(16) for _ in range(1000))}) == 2000
 
 
 def test_numbers_are_spread_evenly_between_nothing_and_one() -> None:

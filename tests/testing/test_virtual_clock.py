@@ -49,13 +49,13 @@ async def test_time_stands_still_until_it_is_advanced() -> None:
         group.start_soon(sleep_and_note, clock, 10, notes)
         for _ in range(50):
             await anyio.lowlevel.checkpoint()
-        assert (0.0, [], 1) == (clock.monotonic(), notes, clock.sleeping)
+        assert (clock.monotonic(), notes, clock.sleeping) == (0.0, [], 1)
 
         await clock.advance(9.999999999)
-        assert [] == notes
+        assert notes == []
 
         await clock.advance(0.000000001)
-        assert [10.0] == notes
+        assert notes == [10.0]
 
 
 async def test_advancing_moves_the_wall_and_the_monotonic_clock_together() -> None:
@@ -76,7 +76,7 @@ async def test_a_step_of_the_wall_moves_neither_the_monotonic_clock_nor_the_slee
         assert datetime(2029, 12, 31, tzinfo=UTC) == clock.wall()
         clock.step_wall(2 * 86400)
         await clock.advance(9)
-        assert [] == notes
+        assert notes == []
 
         await clock.advance(1)
         assert ([10.0], datetime(2030, 1, 2, 0, 0, 10, tzinfo=UTC)) == (notes, clock.wall())
@@ -90,7 +90,7 @@ async def test_sleepers_wake_in_the_order_in_which_they_are_due_each_at_its_own_
 
         await clock.advance(100)
 
-    assert [1.0, 3.0, 5.0, 7.0] == notes
+    assert notes == [1.0, 3.0, 5.0, 7.0]
 
 
 async def test_sleepers_due_at_one_moment_wake_in_the_order_in_which_they_lay_down() -> None:
@@ -123,7 +123,7 @@ async def test_a_timer_armed_on_the_way_is_neither_skipped_nor_late() -> None:
         group.start_soon(sleep_and_note, clock, 3, notes)
         await clock.advance(10)
 
-    assert [2.0, 3.0, 5.0] == notes
+    assert notes == [2.0, 3.0, 5.0]
 
 
 async def test_a_period_of_a_tenth_ticks_ten_times_in_a_second() -> None:
@@ -148,7 +148,7 @@ async def test_ten_advances_of_a_tenth_wake_who_sleeps_for_a_second() -> None:
         for _ in range(10):
             await clock.advance(0.1)
 
-        assert [1.0] == notes
+        assert notes == [1.0]
 
 
 async def test_who_rearms_a_timer_too_short_for_a_float_still_moves_on() -> None:
@@ -164,7 +164,7 @@ async def test_who_rearms_a_timer_too_short_for_a_float_still_moves_on() -> None
         group.start_soon(rearm)
         await clock.advance(0.000_001)
 
-    assert 1000 == rounds
+    assert rounds == 1000
 
 
 async def test_a_chain_of_tasks_runs_to_its_end_before_the_next_timer_is_due() -> None:
@@ -197,18 +197,18 @@ async def test_a_chain_of_tasks_runs_to_its_end_before_the_next_timer_is_due() -
         group.start_soon(second)
         await clock.advance(2)
 
-    assert [("chain", 1.0), ("second", 1.000000001)] == notes
+    assert notes == [("chain", 1.0), ("second", 1.000000001)]
 
 
 async def test_advance_lets_a_task_that_has_not_run_yet_arm_its_timer_first() -> None:
     clock, notes = VirtualClock(monotonic=0), list[float]()
     async with anyio.create_task_group() as group:
         group.start_soon(sleep_and_note, clock, 5, notes)
-        assert 0 == clock.sleeping
+        assert clock.sleeping == 0
 
         await clock.advance(5)
 
-    assert [5.0] == notes
+    assert notes == [5.0]
 
 
 async def test_waiting_until_somebody_sleeps_returns_when_enough_timers_are_armed() -> None:
@@ -225,7 +225,7 @@ async def test_waiting_until_somebody_sleeps_returns_when_enough_timers_are_arme
             assert ([], armed) == (is_there, clock.sleeping)
             group.start_soon(clock.sleep, 1)
         await clock.advance(0)
-        assert [3] == is_there
+        assert is_there == [3]
         await clock.advance(1)
 
 
@@ -239,10 +239,10 @@ async def test_a_cancelled_sleeper_is_disarmed_and_time_passes_it_by() -> None:
                 await clock.wait_until_sleeping(2)
                 scope.cancel()
 
-        assert (1, 4.0) == (clock.sleeping, clock.next_due_s)
+        assert (clock.sleeping, clock.next_due_s) == (1, 4.0)
         await clock.advance(10)
 
-    assert ([4.0], 0, None) == (notes, clock.sleeping, clock.next_due_s)
+    assert (notes, clock.sleeping, clock.next_due_s) == ([4.0], 0, None)
 
 
 async def test_a_sleep_for_ever_ends_only_by_cancellation() -> None:
@@ -250,7 +250,7 @@ async def test_a_sleep_for_ever_ends_only_by_cancellation() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(clock.sleep, math.inf)
         await clock.advance(1e12)
-        assert 1 == clock.sleeping
+        assert clock.sleeping == 1
         group.cancel_scope.cancel()
 
 
@@ -262,7 +262,7 @@ async def test_a_sleep_of_nothing_lets_others_run_and_arms_no_timer(seconds: flo
         await clock.sleep(seconds)
         await clock.advance(0)
 
-    assert ([0.0], 0) == (notes, clock.sleeping)
+    assert (notes, clock.sleeping) == ([0.0], 0)
 
 
 async def test_a_sleep_of_nothing_can_be_cancelled() -> None:
@@ -283,7 +283,7 @@ async def test_what_is_not_a_time_is_refused() -> None:
     for call, seconds in wrong:
         with pytest.raises(ValueError):
             await call(seconds)
-    assert 0.0 == clock.monotonic()
+    assert clock.monotonic() == 0.0
 
 
 async def test_two_tasks_cannot_advance_one_clock_at_once() -> None:
@@ -300,7 +300,7 @@ async def test_two_tasks_cannot_advance_one_clock_at_once() -> None:
         await clock.advance(2)
         await clock.advance(1)
 
-    assert (1, 3.0) == (len(errors), clock.monotonic())
+    assert (len(errors), clock.monotonic()) == (1, 3.0)
 
 
 async def test_a_task_that_never_waits_is_named_as_the_trouble_instead_of_hanging_the_test() -> None:
@@ -330,9 +330,9 @@ async def test_a_cancelled_advance_leaves_time_where_it_came_to_and_the_clock_us
             group.start_soon(sleep_and_note, clock, 5, notes)
             await clock.advance(10)
 
-        assert (3.0, []) == (clock.monotonic(), notes)
+        assert (clock.monotonic(), notes) == (3.0, [])
         await clock.advance(2)
-        assert [5.0] == notes
+        assert notes == [5.0]
 
 
 async def test_two_thousand_timers_fire_each_once_and_in_order() -> None:
@@ -358,4 +358,4 @@ def test_it_settles_on_a_loop_that_hides_its_queue() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 
-    assert [1.0, 2.0, 3.0] == notes
+    assert notes == [1.0, 2.0, 3.0]
