@@ -24,7 +24,7 @@ test: $(READY) ## pytest on asyncio and trio; of the long proofs a short form
 check: $(READY) ## formatting, lint, ports, layers, types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/python tools/lint_ports.py
+	$(BIN)/python -m tools.lint_ports
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/pyright
@@ -42,7 +42,7 @@ bench-compare: $(READY) ## run the benchmarks against the saved figures
 	$(BIN)/python -m benchmarks --compare $(ARGS)
 
 dist: $(READY) ## wheel from the sdist, installed bare, an example run, names asserted
-	$(BIN)/python tools/dist.py
+	$(BIN)/python -m tools.dist
 
 $(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "salon needs Python 3.11 or newer; name one: make PYTHON=python3.12")'

@@ -1,0 +1,1 @@
+"""What checks and builds the project; run as `python -m tools.<name>` from its root."""
