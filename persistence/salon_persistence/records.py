@@ -6,13 +6,28 @@ Times are integer microseconds since 1970, UTC. Numbers of log items start at 0 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as made
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 Lifecycle: TypeAlias = Literal["active", "expired", "revoked", "deleted"]
 
 NOTHING: Mapping[str, bytes] = MappingProxyType({})
+_NO_REDACTIONS: Mapping[int, bytes] = MappingProxyType({})
+_NO_KEYS: Mapping[str, int] = MappingProxyType({})
+
+
+def _no_state() -> Mapping[str, bytes]:
+    return NOTHING
+
+
+def _no_redactions() -> Mapping[int, bytes]:
+    return _NO_REDACTIONS
+
+
+def _no_keys() -> Mapping[str, int]:
+    return _NO_KEYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +77,9 @@ class LogDelta:
     """Appended, in order of their numbers; each one's bytes begin with its own schema version."""
     cuts: Sequence[tuple[int, int]] = ()
     """Half-open ranges of numbers that are dropped."""
-    redactions: Mapping[int, bytes] = MappingProxyType({})
+    redactions: Mapping[int, bytes] = made(default_factory=_no_redactions)
     """New bytes of older items."""
-    keys: Mapping[str, int] = MappingProxyType({})
+    keys: Mapping[str, int] = made(default_factory=_no_keys)
     """Append keys of `items`."""
 
 
@@ -153,7 +168,7 @@ class TurnRecord:
     at_us: int = 0
     whole: bool = False
     """`state` names every field there is: the first commit of a session, or under a new schema."""
-    state: Mapping[str, bytes] = NOTHING
+    state: Mapping[str, bytes] = made(default_factory=_no_state)
     """Changed top-level fields, encoded."""
     logs: Sequence[LogDelta] = ()
     created: SessionRow | None = None
@@ -177,7 +192,7 @@ class LogPage:
 
     field: str
     items: Sequence[tuple[int, bytes]]
-    keys: Mapping[str, int] = MappingProxyType({})
+    keys: Mapping[str, int] = made(default_factory=_no_keys)
 
     @property
     def first(self) -> int:
@@ -193,7 +208,7 @@ class LogShape:
     paged: int
     """Items below this number are in pages."""
     cuts: Sequence[tuple[int, int]] = ()
-    redactions: Mapping[int, bytes] = MappingProxyType({})
+    redactions: Mapping[int, bytes] = made(default_factory=_no_redactions)
     """New bytes of items whose page was not rewritten yet."""
 
 
@@ -207,7 +222,7 @@ class SnapshotRecord:
     """Journal row of that version."""
     schema_version: int
     state: Mapping[str, bytes]
-    logs: Mapping[str, LogShape] = field(default_factory=dict[str, LogShape])
+    logs: Mapping[str, LogShape] = made(default_factory=dict[str, LogShape])
     ledger: Sequence[LedgerEntry] = ()
     pages: Sequence[LogPage] = ()
     """New pages, and older ones with a redacted item, to be written over those with the same first number."""

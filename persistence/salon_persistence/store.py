@@ -19,9 +19,12 @@ from salon_persistence.errors import StoreError
 from salon_persistence.records import Lifecycle, LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Applied:
-    """The record is as durable as the store makes it."""
+    """The record is as durable as the store makes it.
+
+    Not frozen because a frozen one costs twice as much, and there is one per turn.
+    """
 
     sid: int
     lsn: int
@@ -75,6 +78,8 @@ class SessionQuery:
 
     tenant: str = ""
     user_id: str | None = None
+    conversation_id: str | None = None
+    device_id: str | None = None
     lifecycle: Lifecycle | None = None
     after: tuple[int, int] | None = None
     """(activity_us, sid) of the last row of the page before."""
@@ -126,7 +131,7 @@ class Store(Protocol):
     async def find(self, query: SessionQuery, /) -> Sequence[SessionRow]: ...
 
     async def read_pages(self, sid: int, field: str, before: int, items: int, /) -> Sequence[LogPage]:
-        """Pages with numbers below `before`, newest first, until they hold `items` such numbers or there are no more."""
+        """Pages with numbers below `before`, newest first, until they hold `items` such numbers or no more exist."""
         ...
 
     async def probe(self) -> None:

@@ -1,0 +1,67 @@
+"""The fixed sixteen bytes before every record: what it is, how old its shape is, and whether its bytes are whole.
+
+    0  format          1 byte    of this header and of the body's keys
+    1  kind            1 byte    see `Kind`
+    2  flags           2 bytes   none yet; a set bit is something a newer release wants understood
+    4  schema version  4 bytes   of the state, or of the items of a page
+    8  key id          4 bytes   0: not encrypted
+   12  check           4 bytes   CRC over header, ordinals and body
+
+All big-endian. The place of the check never changes, so that damage is told from a newer format.
+The check is zlib's CRC-32 and not CRC-32C: neither the standard library nor a dependency has the latter,
+and one written in Python would cost more than the whole record.
+The ordinals (such as session and version) are not stored but checked,
+so that a body in another row's place is damage too.
+"""
+
+from enum import IntEnum
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from salon_persistence.errors import CorruptRecord, FormatTooNew
+
+FORMAT = 1
+HEADER_BYTES = 16
+
+_FRONT = Struct(">BBHII")
+_CHECK = Struct(">I")
+_ORDINALS = Struct(">QQ")
+
+
+class Kind(IntEnum):
+    TURN = 1
+    SNAPSHOT = 2
+    PAGE = 3
+
+
+class Header(NamedTuple):
+    kind: int
+    schema_version: int
+
+
+def seal(kind: int, schema_version: int, ordinals: tuple[int, int], body: bytes) -> bytes:
+    """The record: header and body."""
+    front = _FRONT.pack(FORMAT, kind, 0, schema_version, 0)
+    return front + _CHECK.pack(crc32(body, crc32(front + _ORDINALS.pack(*ordinals)))) + body
+
+
+def unseal(kind: Kind, ordinals: tuple[int, int], record: bytes) -> tuple[Header, memoryview]:
+    """Header and body of a record that is whole, of this kind, and in its place.
+
+    Raises:
+        CorruptRecord: It is not.
+        FormatTooNew: It is whole, and of a format or with a flag that this release does not know.
+    """
+    if len(record) < HEADER_BYTES:
+        raise CorruptRecord(f"A {kind.name.lower()} record of {len(record)} bytes is shorter than its header.")
+    view = memoryview(record)
+    (check,) = _CHECK.unpack_from(record, 12)
+    if check != crc32(view[HEADER_BYTES:], crc32(record[:12] + _ORDINALS.pack(*ordinals))):
+        raise CorruptRecord(f"The check of a {kind.name.lower()} record of {len(record)} bytes fails.")
+    format_, found, flags, schema_version, key_id = _FRONT.unpack_from(record)
+    if format_ > FORMAT or flags or key_id:
+        raise FormatTooNew(f"A record of format {format_} (flags {flags}, key {key_id}) needs a newer release.")
+    if found != kind or format_ < 1:
+        raise CorruptRecord(f"A record of kind {found} stands where a {kind.name.lower()} belongs.")
+    return Header(found, schema_version), view[HEADER_BYTES:]

@@ -1,0 +1,314 @@
+"""Records to bytes and back: what one turn did, a snapshot, a page of a log.
+
+A body is a msgpack map with small integer keys.
+A part that is empty is left out, and a key that is unknown is passed over.
+Small records inside it are arrays in the order of their fields.
+Fields are added at the end, and missing ones take their default.
+Key numbers never change.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+
+from msgpack import Packer, unpackb
+
+from salon_persistence.errors import CorruptRecord, RecordRefused, StoreError
+from salon_persistence.header import Kind, seal, unseal
+from salon_persistence.records import (
+    NOTHING,
+    DeadLetterRow,
+    InboxRow,
+    LedgerEntry,
+    LogDelta,
+    LogPage,
+    LogShape,
+    OutboxRow,
+    Reminder,
+    SessionRow,
+    SnapshotRecord,
+    TurnRecord,
+)
+
+_BUFFER_BYTES = 1024
+_EMPTY: Mapping[int, Any] = MappingProxyType({})
+
+# Keys of a turn's body.
+_TURN, _AT, _WHOLE, _STATE, _LOGS, _CREATED, _ROW, _ACTIVITY, _DEADLINE, _GENERATION = range(1, 11)
+_REMINDERS, _INBOX_ADDED, _INBOX_SETTLED, _OUTBOX, _LEDGER, _DEAD_LETTERS = range(11, 17)
+
+# Keys of a snapshot's body.
+_SNAPSHOT_STATE, _SNAPSHOT_LOGS, _SNAPSHOT_LEDGER = 1, 2, 3
+
+# Keys of a page's body.
+_PAGE_ITEMS, _PAGE_KEYS = 1, 2
+
+
+class SnapshotBody(NamedTuple):
+    """What a snapshot's own row holds; its pages are rows of their own."""
+
+    schema_version: int
+    state: Mapping[str, bytes]
+    logs: Mapping[str, LogShape]
+    ledger: Sequence[LedgerEntry]
+
+
+def encode_turn(record: TurnRecord, sid: int) -> bytes:
+    """The body of the journal row of `record`, for session `sid` (the record's own is 0 when it creates the session).
+
+    Raises:
+        RecordRefused: A part of it cannot be stored, such as an integer beyond 64 bits.
+    """
+    parts: dict[int, Any] = {}
+    if record.turn:
+        parts[_TURN] = record.turn
+    if record.at_us:
+        parts[_AT] = record.at_us
+    if record.state:
+        parts[_STATE] = record.state
+    if record.logs:
+        parts[_LOGS] = [_from_delta(delta) for delta in record.logs]
+    _add_flags(parts, record)
+    if record.ledger:
+        parts[_LEDGER] = [_from_entry(entry) for entry in record.ledger]
+    _add_mail(parts, record)
+    return _sealed(Kind.TURN, record.schema_version, (sid, record.version), parts)
+
+
+def decode_turn(data: bytes, sid: int, version: int) -> TurnRecord:
+    """What `encode_turn` was given, with `sid` in place.
+
+    Raises:
+        CorruptRecord, FormatTooNew: See `salon_persistence.header`.
+    """
+    schema_version, parts = _opened(Kind.TURN, (sid, version), data)
+    try:
+        return _turn(parts, sid, version, schema_version)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _shapeless(Kind.TURN) from error
+
+
+def encode_snapshot(record: SnapshotRecord) -> bytes:
+    """The body of the snapshot's row, without its pages.
+
+    Raises:
+        RecordRefused: A part of it cannot be stored.
+    """
+    parts: dict[int, Any] = {_SNAPSHOT_STATE: record.state}
+    if record.logs:
+        parts[_SNAPSHOT_LOGS] = {name: _from_shape(shape) for name, shape in record.logs.items()}
+    if record.ledger:
+        parts[_SNAPSHOT_LEDGER] = [_from_entry(entry) for entry in record.ledger]
+    return _sealed(Kind.SNAPSHOT, record.schema_version, (record.sid, record.version), parts)
+
+
+def decode_snapshot(data: bytes, sid: int, version: int) -> SnapshotBody:
+    """What a snapshot's row holds.
+
+    Raises:
+        CorruptRecord, FormatTooNew: See `salon_persistence.header`.
+    """
+    schema_version, parts = _opened(Kind.SNAPSHOT, (sid, version), data)
+    try:
+        return SnapshotBody(
+            schema_version,
+            dict(parts[_SNAPSHOT_STATE]),
+            {name: _to_shape(shape) for name, shape in parts.get(_SNAPSHOT_LOGS, _EMPTY).items()},
+            tuple(LedgerEntry(*entry[:7]) for entry in parts.get(_SNAPSHOT_LEDGER, ())),
+        )
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _shapeless(Kind.SNAPSHOT) from error
+
+
+def encode_page(page: LogPage, sid: int) -> bytes:
+    """The body of a page's row.
+
+    Raises:
+        RecordRefused: It is empty, or a part of it cannot be stored.
+    """
+    if not page.items:
+        raise RecordRefused("A page without items cannot be stored.")
+    parts: dict[int, Any] = {_PAGE_ITEMS: page.items}
+    if page.keys:
+        parts[_PAGE_KEYS] = page.keys
+    return _sealed(Kind.PAGE, 0, (sid, page.first), parts)
+
+
+def decode_page(data: bytes, sid: int, field: str, first: int) -> LogPage:
+    """What `encode_page` was given.
+
+    Raises:
+        CorruptRecord, FormatTooNew: See `salon_persistence.header`.
+    """
+    _, parts = _opened(Kind.PAGE, (sid, first), data)
+    try:
+        items = tuple((number, item) for number, item in parts[_PAGE_ITEMS])
+        return LogPage(field, items, dict(parts.get(_PAGE_KEYS, NOTHING)))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _shapeless(Kind.PAGE) from error
+
+
+def _sealed(kind: Kind, schema_version: int, ordinals: tuple[int, int], parts: dict[int, Any]) -> bytes:
+    try:
+        # A packer of its own for each call, because one that is shared is not safe between threads.
+        packer = Packer(default=_plain, buf_size=_BUFFER_BYTES)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the stubs lag behind
+        return seal(kind, schema_version, ordinals, packer.pack(parts))
+    except StoreError:
+        raise
+    except Exception as error:
+        raise RecordRefused(f"A {kind.name.lower()} cannot be encoded: {type(error).__name__}: {error}.") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, Sequence):
+        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    raise TypeError(f"{type(value).__name__} has no place in a record")
+
+
+def _opened(kind: Kind, ordinals: tuple[int, int], data: bytes) -> tuple[int, dict[int, Any]]:
+    header, body = unseal(kind, ordinals, data)
+    try:
+        parts = unpackb(body, strict_map_key=False, use_list=False)
+    except Exception as error:
+        raise _shapeless(kind) from error
+    if not isinstance(parts, dict):
+        raise _shapeless(kind)
+    return header.schema_version, cast(dict[int, Any], parts)
+
+
+def _shapeless(kind: Kind) -> CorruptRecord:
+    return CorruptRecord(f"The body of a {kind.name.lower()} is whole, but not of its shape.")
+
+
+def _add_flags(parts: dict[int, Any], record: TurnRecord) -> None:
+    if record.whole:
+        parts[_WHOLE] = True
+    if record.generation:
+        parts[_GENERATION] = record.generation
+    if record.activity_us is not None:
+        parts[_ACTIVITY] = record.activity_us
+    if record.deadline_us is not None:
+        parts[_DEADLINE] = record.deadline_us
+    if record.created is not None:
+        parts[_CREATED] = _from_row(record.created)
+    if record.row is not None:
+        parts[_ROW] = _from_row(record.row)
+
+
+def _add_mail(parts: dict[int, Any], record: TurnRecord) -> None:
+    if record.reminders:
+        parts[_REMINDERS] = [_from_reminder(reminder) for reminder in record.reminders]
+    if record.inbox_added:
+        parts[_INBOX_ADDED] = [_from_inbox(row) for row in record.inbox_added]
+    if record.inbox_settled:
+        parts[_INBOX_SETTLED] = record.inbox_settled
+    if record.outbox:
+        parts[_OUTBOX] = [(row.key, row.kind, row.schema_version, row.body) for row in record.outbox]
+    if record.dead_letters:
+        parts[_DEAD_LETTERS] = [_from_dead_letter(row) for row in record.dead_letters]
+
+
+def _turn(parts: dict[int, Any], sid: int, version: int, schema_version: int) -> TurnRecord:
+    return TurnRecord(
+        sid=sid,
+        version=version,
+        generation=parts.get(_GENERATION, 0),
+        schema_version=schema_version,
+        turn=parts.get(_TURN, ""),
+        at_us=parts.get(_AT, 0),
+        whole=parts.get(_WHOLE, False),
+        state=parts.get(_STATE, NOTHING),
+        logs=tuple(_to_delta(delta) for delta in parts.get(_LOGS, ())),
+        created=_to_row(parts.get(_CREATED)),
+        row=_to_row(parts.get(_ROW)),
+        activity_us=parts.get(_ACTIVITY),
+        deadline_us=parts.get(_DEADLINE),
+        reminders=tuple(Reminder(*reminder[:7]) for reminder in parts.get(_REMINDERS, ())),
+        inbox_added=tuple(InboxRow(*row[:11]) for row in parts.get(_INBOX_ADDED, ())),
+        inbox_settled=tuple(parts.get(_INBOX_SETTLED, ())),
+        outbox=tuple(OutboxRow(*row[:4]) for row in parts.get(_OUTBOX, ())),
+        ledger=tuple(LedgerEntry(*entry[:7]) for entry in parts.get(_LEDGER, ())),
+        dead_letters=tuple(DeadLetterRow(*row[:8]) for row in parts.get(_DEAD_LETTERS, ())),
+    )
+
+
+def _from_delta(delta: LogDelta) -> tuple[Any, ...]:
+    front = (delta.field, delta.first, delta.next, delta.items)
+    if delta.cuts or delta.redactions or delta.keys:
+        return (*front, delta.cuts, delta.redactions, delta.keys)
+    return front
+
+
+def _to_delta(delta: Sequence[Any]) -> LogDelta:
+    field, first, next_, items, *rest = delta
+    items = tuple((number, item) for number, item in items)
+    if not rest:
+        return LogDelta(field, first, next_, items)
+    cuts, redactions, keys = rest[:3]
+    return LogDelta(field, first, next_, items, _ranges(cuts), redactions, keys)
+
+
+def _ranges(cuts: Sequence[Any]) -> tuple[tuple[int, int], ...]:
+    return tuple((start, end) for start, end in cuts)
+
+
+def _from_shape(shape: LogShape) -> tuple[Any, ...]:
+    return (shape.first, shape.next, shape.paged, shape.cuts, shape.redactions)
+
+
+def _to_shape(shape: Sequence[Any]) -> LogShape:
+    first, next_, paged, cuts, redactions = shape[:5]
+    return LogShape(first, next_, paged, _ranges(cuts), redactions)
+
+
+def _from_row(row: SessionRow) -> tuple[Any, ...]:
+    keys = (row.uid, row.public_id, row.type, row.tenant, row.name, row.user_id, row.conversation_id, row.device_id)
+    standing = (row.generation, row.lifecycle, row.reason, row.owner_epoch)
+    return (*keys, *standing, row.deadline_us, row.created_us, row.activity_us, row.facts)
+
+
+def _to_row(fields: Sequence[Any] | None) -> SessionRow | None:
+    if fields is None:
+        return None
+    uid, public_id, type_, tenant, name, user_id, conversation_id, device_id = fields[:8]
+    generation, lifecycle, reason, owner_epoch, deadline_us, created_us, activity_us, facts = fields[8:16]
+    return SessionRow(
+        uid=uid,
+        public_id=public_id,
+        type=type_,
+        tenant=tenant,
+        name=name,
+        user_id=user_id,
+        conversation_id=conversation_id,
+        device_id=device_id,
+        generation=generation,
+        lifecycle=lifecycle,
+        reason=reason,
+        owner_epoch=owner_epoch,
+        deadline_us=deadline_us,
+        created_us=created_us,
+        activity_us=activity_us,
+        facts=facts,
+    )
+
+
+def _from_entry(entry: LedgerEntry) -> tuple[Any, ...]:
+    end = (entry.turn, entry.outcome, entry.at_us, entry.reply_schema, entry.reply)
+    return (entry.key, entry.fingerprint, *end)
+
+
+def _from_reminder(reminder: Reminder) -> tuple[Any, ...]:
+    when = (reminder.name, reminder.due_us, reminder.every_us, reminder.missed)
+    return (*when, reminder.message, reminder.schema_version, reminder.body)
+
+
+def _from_inbox(row: InboxRow) -> tuple[Any, ...]:
+    place = (row.sid, row.turn, row.position, row.priority)
+    return (*place, row.message, row.schema_version, row.body, row.key, row.deadline_us, row.attempts, row.started)
+
+
+def _from_dead_letter(row: DeadLetterRow) -> tuple[Any, ...]:
+    letter = (row.turn, row.reason, row.message, row.schema_version, row.body)
+    return (*letter, row.attempts, row.cause, row.state_version)
