@@ -1,11 +1,29 @@
 """What tests of salon, and of the bots built on it, are made with; nothing here is for production.
 
 `VirtualClock` stands still until a test advances it. `SeededChance` and `SeededReady` make chance repeat itself.
+`FaultyStore` fails, stalls or dies where its `FaultPoint`s say.
 """
 
 from salon.testing.chance import SeededChance as SeededChance
 from salon.testing.chance import SeededReady as SeededReady
 from salon.testing.clock import VirtualClock as VirtualClock
+from salon.testing.faults import Calls as Calls
+from salon.testing.faults import Effect as Effect
+from salon.testing.faults import FaultPoint as FaultPoint
+from salon.testing.faults import Verb as Verb
+from salon.testing.faults import When as When
 from salon.testing.stillness import NeverStill as NeverStill
+from salon.testing.store import FaultyStore as FaultyStore
 
-__all__ = ["NeverStill", "SeededChance", "SeededReady", "VirtualClock"]
+__all__ = [
+    "Calls",
+    "Effect",
+    "FaultPoint",
+    "FaultyStore",
+    "NeverStill",
+    "SeededChance",
+    "SeededReady",
+    "Verb",
+    "VirtualClock",
+    "When",
+]
