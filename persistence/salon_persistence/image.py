@@ -4,7 +4,7 @@ The same `apply` builds it from the journal after a restart and keeps it up to d
 so that what is remembered and what would be restored cannot differ.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from salon_persistence.errors import CorruptRecord
 from salon_persistence.log_image import LogImage
@@ -58,7 +58,7 @@ class SessionImage:
         elif record.state:
             self.state.update(record.state)
         for delta in record.logs:
-            self._log(delta.field).apply(delta)
+            self.log(delta.field).apply(delta)
         if record.ledger:
             self.ledger = {**(self.ledger or {}), **{entry.key: entry for entry in record.ledger}}
         self.version = record.version
@@ -66,7 +66,7 @@ class SessionImage:
         self.tail_turns += 1
         self.tail_bytes += weight(record)
 
-    def _log(self, field: str) -> LogImage:
+    def log(self, field: str) -> LogImage:
         log = self.logs.get(field)
         if log is None:
             log = self.logs[field] = LogImage()
@@ -79,17 +79,19 @@ class SessionImage:
             return True
         return self.tail_bytes > max(2 * self.snapshot_bytes, TAIL_BYTES_MIN) and self.tail_turns > 1
 
-    def snapshot(self, sid: int, rewritten: Mapping[str, list[LogPage]]) -> SnapshotRecord:
+    def snapshot(self, sid: int, redacted: Mapping[str, Sequence[LogPage]]) -> SnapshotRecord:
         """The whole image; log items that are in no page yet come as new pages.
 
-        `rewritten` holds, per log, the older pages that hold every redacted item, with the new bytes in them.
+        `redacted` holds, per log, older pages as they were read; those with a redacted item are written anew.
         """
         pages: list[LogPage] = []
+        dropped: list[tuple[str, int]] = []
         shapes: dict[str, LogShape] = {}
         for field, log in self.logs.items():
-            fresh = log.pages() + rewritten.get(field, [])
-            pages += [LogPage(field, page.items, page.keys) for page in fresh]
-            shapes[field] = log.shape(paged=log.next, redacted_in_pages=field in rewritten)
+            mended = log.mended(field, redacted.get(field, ()))
+            pages += log.pages(field) + mended.pages
+            dropped += [(field, first) for first in mended.dropped]
+            shapes[field] = log.shape(paged=log.next, redactions=mended.left)
         return SnapshotRecord(
             sid=sid,
             version=self.version,
@@ -99,15 +101,15 @@ class SessionImage:
             logs=shapes,
             ledger=tuple((self.ledger or {}).values()),
             pages=pages,
+            pages_dropped=dropped,
         )
 
     def snapshotted(self, snapshot: SnapshotRecord, windows: Mapping[str, int]) -> None:
         """The snapshot is durable: what is in pages now may leave memory, but for the window of each log."""
+        for page in snapshot.pages:
+            self.logs[page.field].written(page)
         for field, shape in snapshot.logs.items():
-            log = self.logs[field]
-            if not shape.redactions:
-                log.redactions = {}
-            log.paged_until(shape.paged, windows.get(field, 0))
+            self.logs[field].paged_until(shape.paged, windows.get(field, 0))
         self.snapshot_bytes = sum(map(len, snapshot.state.values()))
         # Turns that were committed while the snapshot was written stay counted by a bound that is never too low.
         self.tail_turns = self.version - snapshot.version

@@ -1,6 +1,7 @@
 """The committed image of one log: where its numbers stand, and the bytes of its newest items."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from salon_persistence.records import LogDelta, LogPage, LogShape
 
@@ -24,6 +25,17 @@ def merge_cuts(cuts: Iterable[Cut], first: int) -> tuple[Cut, ...]:
 
 def is_cut(cuts: Sequence[Cut], number: int) -> bool:
     return any(start <= number < end for start, end in cuts)
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """Older pages with the bytes that their redacted items have now."""
+
+    pages: list[LogPage]
+    dropped: list[int]
+    """First numbers of pages that are not to be found under them any more."""
+    left: Mapping[int, bytes]
+    """Redactions whose page was not among them."""
 
 
 class LogImage:
@@ -67,7 +79,8 @@ class LogImage:
     def _drop(self, delta: LogDelta) -> None:
         self.first = delta.first
         self.cuts = merge_cuts((*self.cuts, *delta.cuts), self.first)
-        self.items = [item for item in self.items if item[0] >= self.first and not is_cut(self.cuts, item[0])]
+        self.items = [item for item in self.items if self.is_living(item[0])]
+        self.redactions = {number: data for number, data in self.redactions.items() if self.is_living(number)}
         self._forget_keys()
 
     def _redact(self, redactions: Mapping[int, bytes]) -> None:
@@ -75,16 +88,10 @@ class LogImage:
         in_pages = {number: data for number, data in redactions.items() if number < self.paged}
         self.redactions = {**self.redactions, **in_pages}
 
-    def shape(self, *, paged: int | None = None, redacted_in_pages: bool = False) -> LogShape:
-        return LogShape(
-            self.first,
-            self.next,
-            self.paged if paged is None else paged,
-            self.cuts,
-            {} if redacted_in_pages else dict(self.redactions),
-        )
+    def shape(self, *, paged: int, redactions: Mapping[int, bytes]) -> LogShape:
+        return LogShape(self.first, self.next, paged, self.cuts, dict(redactions))
 
-    def pages(self) -> list[LogPage]:
+    def pages(self, field: str) -> list[LogPage]:
         """The living items that are in no page yet, in pages of at most 64 items and 16 KB."""
         pages: list[LogPage] = []
         chunk: list[tuple[int, bytes]] = []
@@ -93,18 +100,38 @@ class LogImage:
             if number < self.paged:
                 continue
             if chunk and (len(chunk) == PAGE_ITEMS_MAX or size + len(data) > PAGE_BYTES_MAX):
-                pages.append(self._page(chunk))
+                pages.append(self._page(field, chunk))
                 chunk, size = [], 0
             chunk.append((number, data))
             size += len(data)
         if chunk:
-            pages.append(self._page(chunk))
+            pages.append(self._page(field, chunk))
         return pages
 
-    def _page(self, items: list[tuple[int, bytes]]) -> LogPage:
+    def _page(self, field: str, items: list[tuple[int, bytes]]) -> LogPage:
         numbers = {number for number, _ in items}
         keys = {key: number for key, number in (self.keys or {}).items() if number in numbers}
-        return LogPage("", tuple(items), keys)
+        return LogPage(field, tuple(items), keys)
+
+    def mended(self, field: str, old: Sequence[LogPage]) -> Mended:
+        pages: list[LogPage] = []
+        dropped: list[int] = []
+        left = dict(self.redactions)
+        for page in old:
+            living = self.living(page)
+            if not living or living[0][0] != page.first:
+                dropped.append(page.first)
+            if living:
+                pages.append(LogPage(field, living, page.keys))
+            for number, _ in page.items:
+                left.pop(number, None)
+        return Mended(pages, dropped, left)
+
+    def written(self, page: LogPage) -> None:
+        """A page is durable: redactions that are in it need not be kept beside it."""
+        if self.redactions:
+            in_page = dict(page.items)
+            self.redactions = {n: data for n, data in self.redactions.items() if in_page.get(n) != data}
 
     def read_back(self, page: LogPage) -> None:
         """Put the living items of an older page in front of the window."""
@@ -125,7 +152,7 @@ class LogImage:
         unpaged = sum(1 for number, _ in self.items if number >= paged)
         surplus = living - max(keep, unpaged)
         if surplus > 0:
-            del self.items[:surplus]
+            self.items = self.items[surplus:]  # not in place: a running draft reads the list that it began with
             self._forget_keys()
 
     def _forget_keys(self) -> None:
