@@ -40,13 +40,15 @@ class VirtualClock:
     Time is counted in whole nanoseconds, so that ten sleeps of a tenth are one second, exactly.
     """
 
-    def __init__(self, *, wall: datetime = WALL, monotonic: float = MONOTONIC_S, settle_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, *, wall: datetime = WALL, monotonic: float = MONOTONIC_S, settle_rounds_max: int = 1_000_000
+    ) -> None:
         """Stand still at these times.
 
         Args:
             wall: Aware; where `wall()` starts.
             monotonic: Seconds; where `monotonic()` starts.
-            settle_timeout_s: Seconds of real time that `advance` gives the tasks to come to rest.
+            settle_rounds_max: Rounds of the event loop that `advance` gives the tasks to come to rest each time.
 
         Raises:
             ValueError: `wall` is naive.
@@ -56,7 +58,7 @@ class VirtualClock:
         self._wall = wall.astimezone(UTC)
         self._start = round(monotonic * NANOSECONDS)
         self._now = self._start
-        self._settle_timeout_s = settle_timeout_s
+        self._settle_rounds_max = settle_rounds_max
         self._heap: list[_Sleeper] = []
         self._armed = 0
         self._sleeping = 0
@@ -158,12 +160,12 @@ class VirtualClock:
                 event.set()
 
     async def _run_until(self, end: int) -> None:
-        await wait_until_still(self._settle_timeout_s)
+        await wait_until_still(self._settle_rounds_max)
         while (sleeper := self._pop_due(end)) is not None:
             self._now = int(sleeper.due)
             self._sleeping -= 1
             sleeper.event.set()
-            await wait_until_still(self._settle_timeout_s)
+            await wait_until_still(self._settle_rounds_max)
         self._now = end
 
     def _pop_due(self, end: int) -> _Sleeper | None:

@@ -8,23 +8,23 @@ Work on other threads is not seen: a loop that waits for a thread is still.
 import asyncio
 import sys
 from collections.abc import Sized
+from typing import Final
 
-import anyio
 import anyio.lowlevel
 
-QUIET_ROUNDS = 5
+QUIET_ROUNDS: Final = 5
 """On a loop that hides its queue (uvloop): rounds in which no task could run, before it counts as still."""
 
 
 class NeverStill(Exception):
     """The loop did not come to rest: some task runs again and again without waiting for anything."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, rounds_max: int) -> None:
         super().__init__(
-            f"The event loop was not still after {timeout_s} s of real time: a task runs again and again "
-            "without waiting (perhaps it polls with sleep(0), or catches its cancellation in a loop)."
+            f"The event loop was not still after {rounds_max} rounds: a task runs again and again without waiting "
+            "(perhaps it polls with sleep(0), or catches its cancellation in a loop)."
         )
-        self.timeout_s = timeout_s
+        self.rounds_max = rounds_max
 
 
 def is_trio_task() -> bool:
@@ -36,38 +36,45 @@ def is_trio_task() -> bool:
     return trio.lowlevel.in_trio_task()
 
 
-async def wait_until_still(timeout_s: float) -> None:
+async def wait_until_still(rounds_max: int) -> None:
     """Return when every other task of this loop waits for something that has not happened yet.
 
     Args:
-        timeout_s: Seconds of real time after which a loop that never rests is given up.
+        rounds_max: After so many rounds of the loop it is given up.
 
     Raises:
-        NeverStill: It did not rest in that time.
+        NeverStill: It did not rest within these rounds.
     """
-    try:
-        with anyio.fail_after(timeout_s):
-            await (anyio.wait_all_tasks_blocked() if is_trio_task() else _asyncio_still())
-    except TimeoutError:
-        raise NeverStill(timeout_s) from None
+    if not await _is_still_within(rounds_max):
+        raise NeverStill(rounds_max)
 
 
-async def _asyncio_still() -> None:
-    ready: Sized | None = getattr(asyncio.get_running_loop(), "_ready", None)
-    if ready is None:
-        await _tasks_still()
-        return
-    # What ran before us in this round put what it woke behind us, so an empty queue now means that nobody can run.
-    await anyio.lowlevel.checkpoint()
-    while ready:
+async def _is_still_within(rounds_max: int) -> bool:
+    if is_trio_task():
+        from salon.testing import trio_stillness
+
+        return await trio_stillness.is_still_within(rounds_max)
+    queue: Sized | None = getattr(asyncio.get_running_loop(), "_ready", None)
+    return await (_is_empty_within(queue, rounds_max) if queue is not None else _are_tasks_blocked_within(rounds_max))
+
+
+async def _is_empty_within(queue: Sized, rounds_max: int) -> bool:
+    for _ in range(rounds_max):
         await anyio.lowlevel.checkpoint()
+        # What ran before us in this round put what it woke behind us, so an empty queue means that nobody can run.
+        if not queue:
+            return True
+    return False
 
 
-async def _tasks_still() -> None:
+async def _are_tasks_blocked_within(rounds_max: int) -> bool:
     quiet = 0
-    while quiet < QUIET_ROUNDS:
+    for _ in range(rounds_max):
         await anyio.lowlevel.checkpoint()
         quiet = 0 if any(map(_is_runnable, asyncio.all_tasks())) else quiet + 1
+        if quiet == QUIET_ROUNDS:
+            return True
+    return False
 
 
 def _is_runnable(task: "asyncio.Task[object]") -> bool:
