@@ -1,0 +1,65 @@
+"""The actor: passive, until a worker runs one of its messages.
+
+IDLE     nothing waits                        -> READY on submit
+READY    in the ready queue, messages wait    -> RUNNING when a worker takes it, IDLE when all of them expired
+RUNNING  a worker runs its turn               -> READY, IDLE or HELD when the turn is finished
+HELD     its turn waits behind the gate       -> READY or IDLE on release
+"""
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from salon_actors.envelope import Envelope
+from salon_actors.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from salon_actors.worker import Worker
+
+E = TypeVar("E", bound=Envelope)
+
+
+class Phase(Enum):
+    """Where an actor is between two messages."""
+
+    IDLE = "idle"
+    """Nothing waits and nothing runs."""
+    READY = "ready"
+    """Messages wait, and a worker will come."""
+    RUNNING = "running"
+    """A worker runs its turn."""
+    HELD = "held"
+    """Its turn has returned and waits to be released."""
+
+
+class Actor(Generic[E]):
+    """Where the messages of one actor wait, and who runs them. The runtime subclasses it, with `__slots__`.
+
+    The scheduler alone writes these fields.
+    """
+
+    __slots__ = ("first", "mailbox", "phase", "worker")
+
+    def __init__(self) -> None:
+        self.phase = Phase.IDLE
+        self.first: E | None = None
+        """The message that woke an idle actor; None when there is none, or a mailbox."""
+        self.mailbox: Mailbox[E] | None = None
+        """There only while messages wait for something else than a worker."""
+        self.worker: Worker[Any, E] | None = None
+        """Who runs the turn, while it runs."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits, nothing runs, nothing is held."""
+        return self.phase is Phase.IDLE
+
+    @property
+    def depth(self) -> int:
+        """Messages that wait and count against the bound; the one that runs is not among them."""
+        if self.mailbox is not None:
+            return self.mailbox.depth
+        return 0 if self.first is None else 1
+
+    @property
+    def has_waiting(self) -> bool:
+        return self.first is not None or self.mailbox is not None

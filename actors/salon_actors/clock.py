@@ -1,0 +1,37 @@
+"""The clock: the only place where the engine learns the time. Tests and simulation pass one of their own."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol, final
+
+import anyio
+
+
+class Clock(Protocol):
+    def wall(self) -> datetime:
+        """Aware, in UTC. It may jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment; never runs backwards. Deadlines are counted in these."""
+        ...
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Return `seconds` of monotonic time later, or at once when they are not positive. May be cancelled."""
+        ...
+
+
+@final
+class SystemClock:
+    """The clock of the machine, sleeping on the current event loop."""
+
+    __slots__ = ()
+
+    def wall(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float, /) -> None:
+        await anyio.sleep(max(seconds, 0))

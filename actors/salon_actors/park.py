@@ -1,0 +1,29 @@
+"""A promise: where tasks wait for one value that comes later."""
+
+from collections.abc import Generator
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Promise(Protocol[T]):
+    """Settled once, awaited by any number of tasks of its host loop, before or after.
+
+    Made by `HostLoop.promise`; to be touched on that loop's thread only (`HostLoop.post` leads there).
+    Cancellation: a waiter that is cancelled leaves alone; the promise, its value and the other waiters are untouched.
+    An error that nobody waits for makes no noise.
+    """
+
+    def __await__(self) -> Generator[Any, Any, T]: ...
+
+    def done(self) -> bool:
+        """True once there is a value or an error."""
+        ...
+
+    def set_result(self, value: T, /) -> None:
+        """Settle with a value. A promise that is settled already stays as it is."""
+        ...
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Settle with an error, which every waiter gets. A promise that is settled already stays as it is."""
+        ...

@@ -1,0 +1,42 @@
+"""The worker: a task that runs turns of many actors, one after another."""
+
+from math import inf
+from typing import Generic, TypeVar
+
+import anyio
+
+from salon_actors.park import Promise
+from salon_actors.scopes import Watch
+
+A = TypeVar("A")
+E = TypeVar("E")
+
+
+class Worker(Generic[A, E]):
+    """What a worker's task and the supervision know of each other. It is reused only after a clean turn."""
+
+    __slots__ = ("actor", "cancelled_at", "envelope", "is_reported", "pause", "reason", "scope", "started_at", "watch")
+
+    scope: anyio.CancelScope
+    watch: Watch
+
+    def __init__(self) -> None:
+        self.actor: A | None = None
+        self.envelope: E | None = None
+        """What it runs; None while it runs nothing."""
+        self.started_at = 0.0
+        """When the turn began, as of the last tick."""
+        self.reason: str | None = None
+        """Why the turn was cancelled; a worker with a reason takes no further message."""
+        self.cancelled_at = inf
+        self.is_reported = False
+        """The turn was reported as stuck."""
+        self.pause: Promise[None] | None = None
+        """What it waits for while it is parked."""
+
+    def cancel(self, reason: str, now: float) -> None:
+        """Cancel the turn. The first reason stands."""
+        if self.reason is None:
+            self.reason = reason
+            self.cancelled_at = now
+            self.scope.cancel()
