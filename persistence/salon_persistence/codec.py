@@ -29,7 +29,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from struct import Struct
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -81,7 +81,7 @@ def _packed(value: object) -> bytes:
 
 
 def _with_bytearrays_named(value: Any) -> Any:
-    kind: type[object] = type(value)
+    kind = cast(type, type(value))
     if kind is dict:
         return {key: _with_bytearrays_named(item) for key, item in value.items()}
     if kind is list:
@@ -96,7 +96,7 @@ def _with_bytearrays_named(value: Any) -> Any:
 def _extended(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
-    kind: type[object] = type(value)
+    kind = cast(type, type(value))
     encoder = _ENCODERS.get(kind)
     if encoder is None:
         raise TypeError(f"{kind.__name__} has no place in stored state.")

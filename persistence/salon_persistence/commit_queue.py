@@ -1,0 +1,86 @@
+"""What waits to be written, and what is written next."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from salon_persistence.image import weight
+from salon_persistence.records import SnapshotRecord, TurnRecord
+from salon_persistence.store import Outcome, Store
+
+Done: TypeAlias = Callable[[Outcome], None]
+
+BATCH_RECORDS_MAX = 4096
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+KEPT_AT_ONCE_MAX = 32
+TURN_BATCHES_BETWEEN_KEEPS = 8
+"""Batches of turns that may overtake a waiting snapshot; it then goes before the next."""
+
+
+@dataclass(slots=True)
+class Turns:
+    """A batch of turns; its answers are called in this order."""
+
+    records: Sequence[TurnRecord]
+    dones: Sequence[Done]
+
+    async def write(self, store: Store) -> Sequence[Outcome]:
+        return await store.commit(self.records)
+
+
+@dataclass(slots=True)
+class Snapshots:
+    """Some snapshots."""
+
+    records: Sequence[SnapshotRecord]
+    dones: Sequence[Done]
+
+    async def write(self, store: Store) -> Sequence[Outcome]:
+        return await store.keep(self.records)
+
+
+Batch: TypeAlias = Turns | Snapshots
+
+
+class CommitQueue:
+    """Filled by one thread and emptied by one, which may be another: the deques alone are shared."""
+
+    def __init__(self) -> None:
+        self._turns: deque[tuple[TurnRecord, Done]] = deque()
+        self._snapshots: deque[tuple[SnapshotRecord, Done]] = deque()
+        self._overtaken = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._turns or self._snapshots)
+
+    def add_turn(self, record: TurnRecord, done: Done) -> None:
+        self._turns.append((record, done))
+
+    def add_snapshot(self, snapshot: SnapshotRecord, done: Done) -> None:
+        self._snapshots.append((snapshot, done))
+
+    def next(self) -> Batch | None:
+        """Turns first, but a waiting snapshot is overtaken by so many batches only."""
+        if self._turns and not (self._snapshots and self._overtaken >= TURN_BATCHES_BETWEEN_KEEPS):
+            self._overtaken += 1 if self._snapshots else 0
+            return self._next_turns()
+        if self._snapshots:
+            self._overtaken = 0
+            return self._next_snapshots()
+        return None
+
+    def _next_turns(self) -> Turns:
+        records: list[TurnRecord] = []
+        dones: list[Done] = []
+        room = BATCH_BYTES_MAX
+        while self._turns and len(records) < BATCH_RECORDS_MAX and room > 0:
+            record, done = self._turns.popleft()
+            records.append(record)
+            dones.append(done)
+            room -= weight(record)
+        return Turns(records, dones)
+
+    def _next_snapshots(self) -> Snapshots:
+        taken = [self._snapshots.popleft() for _ in range(min(len(self._snapshots), KEPT_AT_ONCE_MAX))]
+        return Snapshots([snapshot for snapshot, _ in taken], [done for _, done in taken])

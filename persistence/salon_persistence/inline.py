@@ -1,0 +1,115 @@
+"""The bridge to a store that never blocks: its coroutines run on the host loop."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from salon_persistence.commit_queue import Batch, CommitQueue, Done, Turns
+from salon_persistence.errors import StoreError, StoreFailed
+from salon_persistence.host import HostPort, Promise, settle
+from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.store import Address, Outcome, Refused, SessionQuery, Store, StoreInfo, Unknown
+
+
+class InlineStorage:
+    """See `Bridge`. One task of the host loop does all the writing."""
+
+    def __init__(self, store: Store, host: HostPort, monotonic: Callable[[], float]) -> None:
+        self._store = store
+        self._host = host
+        self._monotonic = monotonic
+        self._queue = CommitQueue()
+        self._since: deque[float] = deque()
+        self._wake: Promise | None = None
+        self._closing = False
+        self._stopped: StoreError | None = StoreFailed("The store is not open.")
+        self._ended = host.promise()
+
+    async def open(self) -> StoreInfo:
+        info = await self._store.open()
+        self._stopped = None
+        self._host.spawn(self._serve)
+        return info
+
+    def commit(self, record: TurnRecord, done: Done) -> None:
+        if self._stopped is not None:
+            self._host.post(done, Refused(self._stopped))
+            return
+        self._queue.add_turn(record, done)
+        self._since.append(self._monotonic())
+        self._rouse()
+
+    def keep(self, snapshot: SnapshotRecord, done: Done) -> None:
+        if self._stopped is not None:
+            self._host.post(done, Refused(self._stopped))
+            return
+        self._queue.add_snapshot(snapshot, done)
+        self._rouse()
+
+    async def load(self, address: Address, windows: Mapping[str, Mapping[str, int]]) -> StoredSession | None:
+        return await self._store.load(address, windows)
+
+    async def find(self, query: SessionQuery) -> Sequence[SessionRow]:
+        return await self._store.find(query)
+
+    async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]:
+        return await self._store.read_pages(sid, field, before, items)
+
+    async def probe(self) -> None:
+        await self._store.probe()
+
+    async def close(self) -> None:
+        if self._stopped is None:
+            self._stopped = StoreFailed("The store is closed.")
+            self._closing = True
+            self._rouse()
+            await self._ended
+        await self._store.close()
+
+    def pending_since(self) -> float | None:
+        return self._since[0] if self._since else None
+
+    def _rouse(self) -> None:
+        if self._wake is not None:
+            settle(self._wake, None)
+
+    async def _serve(self) -> None:
+        batch: Batch | None = None
+        try:
+            while (batch := self._queue.next()) or not self._closing:
+                if batch is None:
+                    self._wake = self._host.promise()
+                    await self._wake
+                    self._wake = None
+                else:
+                    self._answer(batch, await batch.write(self._store))
+        except BaseException as error:
+            self._stop(batch, error)
+            raise
+        finally:
+            settle(self._ended, None)
+
+    def _answer(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        if isinstance(batch, Turns):
+            for _ in batch.records:
+                self._since.popleft()
+        answer(batch, outcomes)
+
+    def _stop(self, batch: Batch | None, error: BaseException) -> None:
+        """The host loop is going, or the store broke its word: what was under way may have been written."""
+        self._stopped = StoreFailed(f"Writing stopped: {type(error).__name__}.")
+        if batch is not None:
+            self._answer(batch, [Unknown(self._stopped)] * len(batch.records))
+        while left := self._queue.next():
+            self._answer(left, [Refused(self._stopped)] * len(left.records))
+
+
+def answer(batch: Batch, outcomes: Sequence[Outcome]) -> None:
+    """Call each one back; an error in one of them is raised when all were called."""
+    errors: list[Exception] = []
+    for done, outcome in zip(batch.dones, outcomes, strict=True):
+        try:
+            done(outcome)
+        except Exception as error:  # noqa: BLE001  # The callers of the others are not to blame.
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("answers to a batch", errors)

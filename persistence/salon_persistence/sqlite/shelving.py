@@ -1,0 +1,93 @@
+"""Putting a snapshot on the shelf: its row, its pages, and what they make superfluous.
+
+The previous snapshot stays, and so do the turns after it, so that one that does not decode can be done without.
+"""
+
+import sqlite3
+
+from salon_persistence.errors import RecordRefused
+from salon_persistence.journal import encode_page, encode_snapshot
+from salon_persistence.records import LogPage, SnapshotRecord
+from salon_persistence.sqlite.rows import slots
+
+PRUNED_ROWS_MAX = 1024
+"""Journal rows that one snapshot deletes, about a millisecond; the next one deletes what is left."""
+
+_PRESENT = "SELECT lsn FROM journal WHERE lsn = ? AND sid = ? AND version = ?"
+_FIND = """WITH RECURSIVE chain (lsn, version, prev_lsn) AS (
+        SELECT journal.lsn, journal.version, prev_lsn FROM session JOIN journal ON lsn = head_lsn WHERE session.sid = ?1
+        UNION ALL
+        SELECT older.lsn, older.version, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
+        WHERE older.version >= ?2
+    ) SELECT lsn FROM chain WHERE version = ?2"""
+_COVERED = """WITH RECURSIVE chain (lsn, prev_lsn) AS (
+        SELECT lsn, prev_lsn FROM journal WHERE lsn = ?1 AND sid = ?2
+        UNION ALL
+        SELECT older.lsn, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
+        WHERE older.sid = ?2
+    ) SELECT lsn FROM chain"""
+_SNAPSHOT = "INSERT OR REPLACE INTO snapshot (slot, version, lsn, body) VALUES (?, ?, ?, ?)"
+_PAGE = "INSERT OR REPLACE INTO page (sid, field, first, body) VALUES (?, ?, ?, ?)"
+_DROP_PAGE = "DELETE FROM page WHERE sid = ? AND field = ? AND first = ?"
+_DROP_PAGES = "DELETE FROM page WHERE sid = ? AND field = ? AND first > ? AND first <= ?"
+_DROP_NEWER_PAGES = "DELETE FROM page WHERE sid = ? AND field = ? AND first >= ?"
+
+
+def shelve(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> int:
+    """Write it, in the caller's transaction. Its lsn; 0 when the session has no such turn.
+
+    Raises:
+        RecordRefused: A newer snapshot is there, or this one cannot be encoded.
+    """
+    lsn = _lsn_of(connection, snapshot)
+    if lsn == 0:
+        return 0
+    slot, previous_lsn = _place(connection, snapshot)
+    connection.execute(_SNAPSHOT, (slot, snapshot.version, lsn, encode_snapshot(snapshot)))
+    _write_pages(connection, snapshot)
+    if previous_lsn:
+        _prune(connection, snapshot.sid, previous_lsn)
+    return lsn
+
+
+def _lsn_of(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> int:
+    if snapshot.lsn:
+        row = connection.execute(_PRESENT, (snapshot.lsn, snapshot.sid, snapshot.version)).fetchone()
+    else:
+        row = connection.execute(_FIND, (snapshot.sid, snapshot.version)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _place(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> tuple[int, int]:
+    """The slot to write to, and the lsn of the snapshot that becomes the previous one (0: none)."""
+    held = slots(connection, snapshot.sid)
+    if not held:
+        return 2 * snapshot.sid, 0
+    slot, version, lsn = held[0]
+    if version > snapshot.version:
+        raise RecordRefused(f"A snapshot of version {version} is there; this one is of {snapshot.version}.")
+    if version == snapshot.version:
+        return slot, held[1][2] if len(held) > 1 else 0
+    return slot ^ 1, lsn
+
+
+def _write_pages(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> None:
+    sid = snapshot.sid
+    connection.executemany(_DROP_PAGE, [(sid, field, first) for field, first in snapshot.pages_dropped])
+    # A snapshot that was lost may have left pages that were cut elsewhere.
+    connection.executemany(_DROP_PAGES, [(sid, page.field, page.first, _last(page)) for page in snapshot.pages])
+    fields = {page.field for page in snapshot.pages} & snapshot.logs.keys()
+    connection.executemany(_DROP_NEWER_PAGES, [(sid, field, snapshot.logs[field].paged) for field in sorted(fields)])
+    connection.executemany(_PAGE, [(sid, page.field, page.first, encode_page(page, sid)) for page in snapshot.pages])
+
+
+def _last(page: LogPage) -> int:
+    if not page.items:
+        raise RecordRefused("A page without items cannot be stored.")
+    return page.items[-1][0]
+
+
+def _prune(connection: sqlite3.Connection, sid: int, lsn: int) -> None:
+    """Delete the turns up to `lsn`, the oldest first, so that a chain that is too long for once stays whole."""
+    covered = sorted(connection.execute(_COVERED, (lsn, sid)).fetchall())
+    connection.executemany("DELETE FROM journal WHERE lsn = ?", covered[:PRUNED_ROWS_MAX])

@@ -1,0 +1,309 @@
+"""The writing connection: one transaction per batch, each guarded by the owner's epoch.
+
+    BEGIN IMMEDIATE
+    UPDATE owner            our epoch, and the new high-water marks      no row: another owner, for ever fenced
+    UPDATE session          each at the version before, many at a time   too few rows: replay one by one
+    INSERT journal          many at a time
+    COMMIT                  busy or full: not applied; an I/O error: unknown, and nothing is written any more
+
+If a statement fails for one record's sake, the whole is rolled back and replayed record by record under savepoints,
+so that only the offender is refused. All of it runs on the connection's own thread.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+from salon_persistence.errors import RecordRefused, StoreError, StoreFailed, StoreUnavailable
+from salon_persistence.journal import encode_turn
+from salon_persistence.records import SnapshotRecord, TurnRecord
+from salon_persistence.sqlite import faults
+from salon_persistence.sqlite.rows import FACTS, facts_of
+from salon_persistence.sqlite.shelving import shelve
+from salon_persistence.store import Applied, Fenced, Outcome, Refused, Unknown
+
+T = TypeVar("T")
+
+HEADS_MAX = 65_536
+"""Sessions whose newest lsn is remembered, about 6 MB; reading it anew costs 2 µs."""
+
+_CLAIM = "UPDATE owner SET lsn = ?, sid = ?, wall_us = ? WHERE id = 1 AND epoch = ?"
+_TURN = """UPDATE session SET head_lsn = ?, version = ?
+    WHERE sid = ? AND version = ? AND generation = ? AND head_lsn = ?"""
+_JOURNAL = "INSERT INTO journal (lsn, sid, version, prev_lsn, body) VALUES (?, ?, ?, ?, ?)"
+_HEAD = "SELECT head_lsn FROM session WHERE sid = ?"
+_CREATE = f"INSERT INTO session (sid, version, head_lsn, {', '.join(FACTS)}) VALUES (?, ?, ?{', ?' * len(FACTS)})"
+_FACTS = f"UPDATE session SET {', '.join(f'{column} = ?' for column in FACTS)} WHERE sid = ?"
+_TIMES = """UPDATE session SET activity_us = coalesce(?, activity_us), deadline_us = coalesce(?, deadline_us)
+    WHERE sid = ?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What only grows: numbers that were given, and time that was seen."""
+
+    epoch: int
+    lsn: int
+    sid: int
+    wall_us: int
+
+
+class Write(NamedTuple):
+    """A record with its numbers and bytes."""
+
+    record: TurnRecord
+    sid: int
+    lsn: int
+    body: bytes
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing of the session's row changes but where it stands."""
+        record = self.record
+        times = (record.activity_us, record.deadline_us)
+        return record.created is None and record.row is None and times == (None, None)
+
+
+class EpochLost(Exception):
+    """Another owner raised the epoch."""
+
+
+class Misfit(Exception):
+    """One record cannot be applied; the others may be."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class CommitFailed(Exception):
+    """COMMIT failed, and this is what every record of the transaction is answered."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class Writer:
+    """Writes batches of turns, and snapshots, for one epoch."""
+
+    def __init__(self, connection: sqlite3.Connection, marks: Marks, wall_us: Callable[[], int]) -> None:
+        self.marks = marks
+        self.stopped: Fenced | Refused | None = None
+        """Once set, the answer to everything."""
+        self._connection = connection
+        self._wall_us = wall_us
+        self._heads: dict[int, int] = {}
+
+    def commit(self, batch: Sequence[TurnRecord]) -> list[Outcome]:
+        if self.stopped is not None:
+            return [self.stopped] * len(batch)
+        marks = self._next_marks()
+        writes: list[Write] = []
+        outcomes: list[Outcome | None] = []
+        for record in batch:
+            prepared, marks = prepare(record, marks)
+            if isinstance(prepared, Write):
+                writes.append(prepared)
+                outcomes.append(None)
+            else:
+                outcomes.append(prepared)
+        answers = iter(self._write(writes, marks)) if writes else iter(())
+        return [next(answers) if outcome is None else outcome for outcome in outcomes]
+
+    def keep(self, snapshots: Sequence[SnapshotRecord]) -> list[Outcome]:
+        if self.stopped is not None:
+            return [self.stopped] * len(snapshots)
+        errands = [_keeping(self._connection, snapshot) for snapshot in snapshots]
+        return self._answered(len(snapshots), lambda: self._each(errands, self._next_marks()))
+
+    def probe(self) -> None:
+        """Raises StoreError when a write does not work."""
+        outcomes = [self.stopped] if self.stopped else self._answered(1, lambda: self._each([], self._next_marks()))
+        for outcome in outcomes:
+            if isinstance(outcome, Refused | Unknown):
+                raise outcome.error
+            if isinstance(outcome, Fenced):
+                raise StoreFailed("Another process owns the store.")
+
+    def end(self) -> None:
+        """The last write of an owner who leaves in order."""
+        if self.stopped is None:
+            clean = "UPDATE owner SET clean = 1 WHERE id = 1 AND epoch = ?"
+            self._connection.execute(clean, (self.marks.epoch,))
+
+    def _next_marks(self) -> Marks:
+        return replace(self.marks, wall_us=max(self.marks.wall_us, self._wall_us()))
+
+    def _write(self, writes: Sequence[Write], marks: Marks) -> list[Outcome]:
+        return self._answered(len(writes), lambda: self._together_or_each(writes, marks))
+
+    def _answered(self, count: int, write: Callable[[], list[Outcome]]) -> list[Outcome]:
+        """Whatever concerns the whole store is the answer to every record."""
+        try:
+            return write()
+        except EpochLost:
+            self.stopped = Fenced(whole_store=True)
+            return [self.stopped] * count
+        except CommitFailed as failed:
+            return [failed.outcome] * count
+        except sqlite3.Error as error:
+            return [self._refused(faults.store_error(error))] * count
+
+    def _refused(self, error: StoreError) -> Refused:
+        refused = Refused(error)
+        if not isinstance(error, StoreUnavailable):
+            self.stopped = refused
+        return refused
+
+    def _together_or_each(self, writes: Sequence[Write], marks: Marks) -> list[Outcome]:
+        try:
+            return self._transaction(marks, lambda: self._together(writes))
+        except (Misfit, *faults.RECORD_FAULTS):
+            for write in writes:
+                self._heads.pop(write.sid, None)
+        return self._each([_applying(self._connection, write) for write in writes], marks)
+
+    def _together(self, writes: Sequence[Write]) -> list[Outcome]:
+        heads: dict[int, int] = {}
+        turns: list[tuple[int, int, int, int, int, int]] = []
+        rows: list[tuple[int, int, int, int, bytes]] = []
+        for write in writes:
+            if not write.is_plain:
+                apply(self._connection, write)
+                continue
+            record, sid, lsn, body = write
+            version = record.version
+            prev = heads.get(sid) or self._heads.get(sid) or head_of(self._connection, sid)
+            turns.append((lsn, version, sid, version - 1, record.generation, prev))
+            rows.append((lsn, sid, version, prev, body))
+            heads[sid] = lsn
+        if turns and self._connection.executemany(_TURN, turns).rowcount != len(turns):
+            raise Misfit(Fenced(whole_store=False))
+        self._connection.executemany(_JOURNAL, rows)
+        self._remember(heads)
+        return [Applied(write.sid, write.lsn) for write in writes]
+
+    def _remember(self, heads: dict[int, int]) -> None:
+        # Nothing is lost if the transaction fails after this: the update is fenced by the head too.
+        if len(self._heads) + len(heads) > HEADS_MAX:
+            self._heads.clear()
+        self._heads.update(heads)
+
+    def _each(self, errands: Sequence[Callable[[], Outcome]], marks: Marks) -> list[Outcome]:
+        return self._transaction(marks, lambda: [self._under_savepoint(errand) for errand in errands])
+
+    def _under_savepoint(self, errand: Callable[[], Outcome]) -> Outcome:
+        execute = self._connection.execute
+        execute("SAVEPOINT record")
+        try:
+            outcome = errand()
+        except Misfit as misfit:
+            outcome = misfit.outcome
+            execute("ROLLBACK TO record")
+        except StoreError as error:
+            outcome = Refused(error)
+            execute("ROLLBACK TO record")
+        except faults.RECORD_FAULTS as error:
+            outcome = Refused(faults.refusal(error))
+            execute("ROLLBACK TO record")
+        execute("RELEASE record")
+        return outcome
+
+    def _transaction(self, marks: Marks, work: Callable[[], T]) -> T:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            claim = (marks.lsn, marks.sid, marks.wall_us, marks.epoch)
+            if self._connection.execute(_CLAIM, claim).rowcount != 1:
+                raise EpochLost
+            result = work()
+        except BaseException:
+            self._roll_back()
+            raise
+        self._finish(marks)
+        self.marks = marks
+        return result
+
+    def _finish(self, marks: Marks) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if not faults.is_healing(error) or not self._is_undone():
+                failed = StoreFailed(f"COMMIT failed, nobody can say how far: {faults.name_of(error)}: {error}.")
+                self.stopped = Refused(failed)
+                raise CommitFailed(Unknown(failed)) from error
+            raise CommitFailed(Refused(faults.store_error(error))) from error
+
+    def _is_undone(self) -> bool:
+        """After a COMMIT that failed for lack of room or a lock: do the marks stand where they did before?
+
+        A snapshot moves no mark; writing it twice is harmless.
+        """
+        try:
+            self._roll_back()
+            found = self._connection.execute("SELECT lsn, sid FROM owner").fetchone()
+        except sqlite3.Error:
+            return False
+        return bool(found == (self.marks.lsn, self.marks.sid))
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def prepare(record: TurnRecord, marks: Marks) -> tuple[Write | Outcome, Marks]:
+    """Give the record its numbers and bytes, before any transaction; a record that has no bytes takes no number."""
+    sid, lsn = record.sid, marks.lsn + 1
+    if record.created is not None:
+        sid = marks.sid + 1
+    try:
+        if (record.created is None) is (record.sid == 0) or (record.created and record.version != 1):
+            raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
+        write = Write(record, sid, lsn, encode_turn(record, sid))
+    except StoreError as error:
+        return Refused(error), marks
+    return write, Marks(marks.epoch, lsn, max(sid, marks.sid), marks.wall_us)
+
+
+def apply(connection: sqlite3.Connection, write: Write) -> Applied:
+    """One record on its own.
+
+    Raises:
+        Misfit: The session stands at another version or generation.
+        sqlite3.Error, OverflowError, …: What the record cannot be stored for.
+    """
+    record, sid, lsn, body = write
+    prev = 0
+    if record.created is not None:
+        connection.execute(_CREATE, (sid, record.version, lsn, *facts_of(record.created)))
+    else:
+        prev = head_of(connection, sid)
+        standing = (lsn, record.version, sid, record.version - 1, record.generation, prev)
+        if connection.execute(_TURN, standing).rowcount != 1:
+            raise Misfit(Fenced(whole_store=False))
+    if record.row is not None:
+        connection.execute(_FACTS, (*facts_of(record.row), sid))
+    if record.activity_us is not None or record.deadline_us is not None:
+        connection.execute(_TIMES, (record.activity_us, record.deadline_us, sid))
+    connection.execute(_JOURNAL, (lsn, sid, record.version, prev, body))
+    return Applied(sid, lsn)
+
+
+def head_of(connection: sqlite3.Connection, sid: int) -> int:
+    row: tuple[Any, ...] | None = connection.execute(_HEAD, (sid,)).fetchone()
+    if row is None:
+        raise Misfit(Fenced(whole_store=False))
+    return int(row[0])
+
+
+def _applying(connection: sqlite3.Connection, write: Write) -> Callable[[], Outcome]:
+    return lambda: apply(connection, write)
+
+
+def _keeping(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> Callable[[], Outcome]:
+    def keep() -> Outcome:
+        lsn = shelve(connection, snapshot)
+        return Applied(snapshot.sid, lsn) if lsn else Fenced(whole_store=False)
+
+    return keep

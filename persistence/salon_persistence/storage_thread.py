@@ -1,0 +1,265 @@
+"""The bridge to a store that may block: an asyncio loop on a thread of its own.
+
+    host loop                              storage thread
+    commit(record, done)  -> queue ->      takes what has gathered, one batch
+                                           await store.commit(batch)
+    answers each `done`   <- one post <-   takes what has gathered since
+
+**The trap.** A busy host loop lets go of the GIL too briefly for the storage thread to take it: 50 commits a second,
+two seconds each. So, while a batch is under way, the host loop waits once per millisecond for at most 0.2 ms
+on a semaphore that the storage thread releases at the end of each batch; measured, 17 000 a second, 9 ms.
+An idle loop waits for nothing.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from salon_persistence import files
+from salon_persistence.commit_queue import Batch, CommitQueue, Done, Turns
+from salon_persistence.errors import StoreError, StoreFailed
+from salon_persistence.host import HostPort, Promise, settle, settle_error
+from salon_persistence.inline import answer
+from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.store import Address, Applied, Outcome, Refused, SessionQuery, Store, StoreInfo, Unknown
+
+T = TypeVar("T")
+
+ASSIST_EVERY_S = 0.001
+ASSIST_AT_MOST_S = 0.0002
+JOIN_AT_MOST_S = 1.0
+
+
+class StorageThread:
+    """See `Bridge`.
+
+    The thread is a daemon: a host that dies without `close` leaves an unclean end, not a process that hangs.
+    """
+
+    def __init__(self, store: Store, host: HostPort, monotonic: Callable[[], float]) -> None:
+        self._store = store
+        self._host = host
+        self._monotonic = monotonic
+        self._process = files.process_id()
+        # Touched on the host loop only.
+        self._stopped: StoreError | None = StoreFailed("The store is not open.")
+        self._since: deque[float] = deque()
+        self._assisting = False
+        self._asking: set[Promise] = set()
+        self._early = EarlyAnswers(host) if store.durability == "memory" else None
+        self._opened = host.promise()
+        self._ended = host.promise()
+        # Shared with the thread.
+        self._queue = CommitQueue()
+        self._flight: Batch | None = None
+        self._batch_done = threading.Semaphore(0)
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._reads: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name="salon-storage", daemon=True)
+
+    async def open(self) -> StoreInfo:
+        self._thread.start()
+        try:
+            info: StoreInfo = await self._opened
+        except BaseException:
+            self._end()  # Whoever waits may be cancelled; the thread then closes what it has opened.
+            raise
+        self._stopped = None
+        return info
+
+    def commit(self, record: TurnRecord, done: Done) -> None:
+        if self._refuses(done):
+            return
+        if self._early is not None:
+            done = self._early.answer(record, done)
+        self._queue.add_turn(record, done)
+        self._since.append(self._monotonic())
+        self._rouse()
+        if not self._assisting:
+            self._assisting = True
+            self._host.later(ASSIST_EVERY_S, self._assist)
+
+    def keep(self, snapshot: SnapshotRecord, done: Done) -> None:
+        if not self._refuses(done):
+            self._queue.add_snapshot(snapshot, done)
+            self._rouse()
+
+    async def load(self, address: Address, windows: Mapping[str, Mapping[str, int]]) -> StoredSession | None:
+        if self._early is not None:
+            await self._early.written()
+        return await self._ask(lambda: self._store.load(address, windows))
+
+    async def find(self, query: SessionQuery) -> Sequence[SessionRow]:
+        return await self._ask(lambda: self._store.find(query))
+
+    async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]:
+        return await self._ask(lambda: self._store.read_pages(sid, field, before, items))
+
+    async def probe(self) -> None:
+        await self._ask(self._store.probe)
+
+    async def close(self) -> None:
+        if self._thread.ident is None:
+            return
+        if self._stopped is None:
+            self._stopped = StoreFailed("The store is closed.")
+            self._end()
+        await self._ended
+        self._thread.join(JOIN_AT_MOST_S)
+
+    def pending_since(self) -> float | None:
+        return self._since[0] if self._since else None
+
+    def _refuses(self, done: Done) -> bool:
+        if self._process != files.process_id():
+            raise StoreFailed(f"The store was opened by process {self._process}; a forked child must not use it.")
+        if self._stopped is not None:
+            self._host.post(done, Refused(self._stopped))
+        return self._stopped is not None
+
+    async def _ask(self, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if self._process != files.process_id():
+            raise StoreFailed(f"The store was opened by process {self._process}; a forked child must not use it.")
+        if self._stopped is not None:
+            raise self._stopped
+        assert self._loop is not None
+        answer = self._host.promise()
+        self._asking.add(answer)
+        self._loop.call_soon_threadsafe(self._begin, read, answer)
+        try:
+            return cast(T, await answer)
+        finally:
+            self._asking.discard(answer)
+
+    def _rouse(self) -> None:
+        # The thread clears the event before it looks at the queue, so an event that is set here will still be seen.
+        if not self._wake.is_set() and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _end(self) -> None:
+        self._closing = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # The loop is closed: the thread has ended by itself.
+                self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _assist(self) -> None:
+        """Let the storage thread have the GIL."""
+        if not self._since:
+            self._assisting = False
+            return
+        while self._batch_done.acquire(blocking=False):
+            pass
+        self._batch_done.acquire(timeout=ASSIST_AT_MOST_S)
+        self._host.later(ASSIST_EVERY_S, self._assist)
+
+    def _answer(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        if isinstance(batch, Turns):
+            for _ in batch.records:
+                self._since.popleft()
+        answer(batch, outcomes)
+
+    def _crashed(self, error: BaseException) -> None:
+        """What was under way may have been written; what was still queued was not."""
+        self._stopped = stopped = StoreFailed(f"The storage thread ended: {type(error).__name__}: {error}.")
+        settle_error(self._opened, stopped)
+        for waiting in tuple(self._asking):
+            settle_error(waiting, stopped)
+        if self._flight is not None:
+            self._answer(self._flight, [Unknown(stopped)] * len(self._flight.records))
+        while batch := self._queue.next():
+            self._answer(batch, [Refused(stopped)] * len(batch.records))
+
+    # From here on: the storage thread.
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._main())
+        except BaseException as error:  # noqa: BLE001  # There is nobody above to hear of it; the host does.
+            self._host.post(self._crashed, error)
+        finally:
+            self._host.post(settle, self._ended, None)
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            info = await self._store.open()
+        except Exception as error:  # noqa: BLE001  # It goes to whoever waits.
+            self._host.post(settle_error, self._opened, error)
+            return
+        self._host.post(settle, self._opened, info)
+        try:
+            await self._serve()
+            await asyncio.gather(*self._reads)
+        finally:
+            await self._store.close()
+
+    async def _serve(self) -> None:
+        while (batch := self._queue.next()) or not self._closing:
+            if batch is None:
+                await self._wake.wait()
+                self._wake.clear()
+                continue
+            self._flight = batch
+            outcomes = await batch.write(self._store)
+            self._flight = None
+            self._batch_done.release()
+            self._host.post(self._answer, batch, outcomes)
+
+    def _begin(self, read: Callable[[], Coroutine[Any, Any, T]], answer: Promise) -> None:
+        task = asyncio.get_running_loop().create_task(self._read(read, answer))
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _read(self, read: Callable[[], Coroutine[Any, Any, T]], answer: Promise) -> None:
+        try:
+            value = await read()
+        except Exception as error:  # noqa: BLE001  # It goes to whoever waits.
+            self._host.post(settle_error, answer, error)
+        else:
+            self._host.post(settle, answer, value)
+
+
+class EarlyAnswers:
+    """Durability `memory`: Applied before it is written, and the truth to whoever comes after a write that failed."""
+
+    def __init__(self, host: HostPort) -> None:
+        self._host = host
+        self._behind: set[int] = set()
+        self._unwritten = 0
+        self._waiting: list[tuple[int, Promise]] = []
+        self._written_count = 0
+
+    def answer(self, record: TurnRecord, done: Done) -> Done:
+        """What to call when the record is written; `done` itself is called at once, if that is allowed."""
+        self._unwritten += 1
+        if record.created is not None or record.sid in self._behind:
+            return partial(self._settled, record.sid, done)
+        self._host.post(done, Applied(record.sid, 0))
+        return partial(self._settled, record.sid, None)
+
+    async def written(self) -> None:
+        """Until everything that was handed over before is written, or has failed."""
+        if self._unwritten:
+            promise = self._host.promise()
+            self._waiting.append((self._written_count + self._unwritten, promise))
+            await promise
+
+    def _settled(self, sid: int, done: Done | None, outcome: Outcome) -> None:
+        self._unwritten -= 1
+        self._written_count += 1
+        if isinstance(outcome, Applied):
+            if done is not None:
+                self._behind.discard(sid)
+        else:
+            self._behind.add(sid)
+        while self._waiting and self._waiting[0][0] <= self._written_count:
+            settle(self._waiting.pop(0)[1], None)
+        if done is not None:
+            done(outcome)
