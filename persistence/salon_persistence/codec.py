@@ -80,26 +80,25 @@ def _packed(value: object) -> bytes:
     return packer.pack(value)
 
 
-def _with_bytearrays_named(value: Any) -> Any:
-    kind = cast(type, type(value))
+def _with_bytearrays_named(value: object) -> object:
+    kind = type(value)
     if kind is dict:
-        return {key: _with_bytearrays_named(item) for key, item in value.items()}
+        return {key: _with_bytearrays_named(item) for key, item in cast(dict[object, object], value).items()}
     if kind is list:
-        return [_with_bytearrays_named(item) for item in value]
+        return [_with_bytearrays_named(item) for item in cast(list[object], value)]
     if kind is bytearray:
-        return ExtType(12, bytes(value))
+        return ExtType(12, bytes(cast(bytearray, value)))
     if kind is memoryview:
         raise TypeError("A memoryview has no place in stored state; use bytes.")
     return value
 
 
-def _extended(value: Any) -> Any:
+def _extended(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
-    kind = cast(type, type(value))
-    encoder = _ENCODERS.get(kind)
+    encoder = _ENCODERS.get(type(value))
     if encoder is None:
-        raise TypeError(f"{kind.__name__} has no place in stored state.")
+        raise TypeError(f"{type(value).__name__} has no place in stored state.")
     return encoder(value)
 
 
