@@ -1,0 +1,136 @@
+"""Activation: a session comes into memory when its first message arrives, once, however many ask at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from salon_persistence.bridge import Bridge
+
+from salon import errors
+from salon.metrics import Counters
+from salon.resident import Resident, windows_of
+from salon.session import Session
+from salon_actors import HostLoop, Promise
+from salon_persistence import errors as store_errors
+from salon_persistence.image import replay
+from salon_persistence.records import LogPage, StoredSession
+from salon_persistence.store import Address, ByPublicId
+
+
+class Residents:
+    """The sessions in memory. The registry of all others is the store."""
+
+    def __init__(
+        self, host: HostLoop, bridge: Bridge, types: dict[str, type[Session[Any, Any]]], counters: Counters
+    ) -> None:
+        self._host = host
+        self._bridge = bridge
+        self._types = types
+        self._counters = counters
+        self._windows = {name: windows_of(cls) for name, cls in types.items()}
+        self._by_id: dict[str, Resident] = {}
+        self._activating: dict[Address, Promise[Resident | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def at_hand(self, public_id: str) -> Resident | None:
+        return self._by_id.get(public_id)
+
+    def add(self, resident: Resident) -> Resident:
+        """A session that was just created, or loaded; of two loads of one session the first stays."""
+        return self._by_id.setdefault(resident.row.public_id, resident)
+
+    async def find(self, address: Address) -> Resident | None:
+        """The session, activated if need be; None when there is none.
+
+        Cancellation: only the waiting stops, the activation goes on for whoever else waits.
+        """
+        if isinstance(address, ByPublicId) and (resident := self._by_id.get(address.public_id)) is not None:
+            return resident
+        promise = self._activating.get(address)
+        if promise is None:
+            promise = self._activating[address] = self._host.promise()
+            self._host.spawn(self._activate, address, promise)
+        return await promise
+
+    async def _activate(self, address: Address, promise: Promise[Resident | None]) -> None:
+        try:
+            stored = await self._bridge.load(address, self._windows)
+            resident = await self._restored(stored) if stored is not None else None
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to those who wait
+            promise.set_exception(translated(error))
+        else:
+            promise.set_result(resident)
+        finally:
+            del self._activating[address]
+
+    async def _restored(self, stored: StoredSession) -> Resident:
+        known = self._by_id.get(stored.row.public_id)
+        if known is not None:
+            return known
+        cls = self._types.get(stored.row.type)
+        if cls is None:
+            raise errors.ConfigurationError(f"The store holds a session of type {stored.row.type!r}; pass its class.")
+        resident = Resident(cls, stored.row, replay(stored), self.read_pages)
+        resident.begin().close("t0-0")  # what does not decode is told now, before a message is accepted
+        self._counters.activations += 1
+        await self._fill_windows(resident)
+        return self.add(resident)
+
+    async def _fill_windows(self, resident: Resident) -> None:
+        """Items that were cut leave a window shorter than asked for; older pages fill it."""
+        for field, window in self._windows[resident.row.type].items():
+            log = resident.image.log(field)
+            while len(log.items) < min(window, len(log)):
+                pages = await self._bridge.read_pages(resident.row.sid, field, log.window_start, window)
+                if not pages:
+                    raise store_errors.CorruptRecord(f"session {resident.row.sid} lacks pages of its log")
+                for page in pages:
+                    log.read_back(page)
+
+    async def reload(self, resident: Resident) -> None:
+        """Read back a session whose last commit has an unknown outcome, or was another's.
+
+        Raises:
+            StoreUnavailable, Corrupt, SessionNotFound: It stays as it is, and is tried again with its next message.
+        """
+        self._counters.reloads += 1
+        try:
+            stored = await self._bridge.load(ByPublicId(resident.row.public_id), self._windows)
+            if stored is None:
+                raise errors.SessionNotFound
+            resident.restore(stored.row, replay(stored))
+            await self._fill_windows(resident)
+        except store_errors.StoreError as error:
+            resident.is_stale = True
+            raise translated(error) from error
+
+    async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]:
+        """Older items of a log, for its drafts and views."""
+        try:
+            return await self._bridge.read_pages(sid, field, before, items)
+        except store_errors.StoreError as error:
+            raise translated(error) from error
+
+
+def translated(error: Exception) -> Exception:
+    """A store's error as the public one, with its cause; anything else as it is."""
+    if not isinstance(error, store_errors.StoreError):
+        return error
+    public: Exception = _PUBLIC.get(type(error), errors.StoreUnavailable)(str(error))
+    public.__cause__ = error
+    return public
+
+
+_PUBLIC: Any = {
+    store_errors.StoreInUse: errors.StoreInUse,
+    store_errors.StoreUnavailable: errors.StoreUnavailable,
+    store_errors.StoreFailed: errors.StoreUnavailable,
+    store_errors.NotAStore: errors.Corrupt,
+    store_errors.FormatTooNew: errors.SchemaTooNew,
+    store_errors.CorruptRecord: errors.Corrupt,
+    store_errors.NameTaken: errors.NameTaken,
+    store_errors.RecordRefused: errors.NotApplied,
+}

@@ -1,0 +1,147 @@
+"""Creation: a new session's row and first state, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, JsonValue, ValidationError
+from salon_persistence.bridge import Bridge
+
+from salon.activation import Residents, translated
+from salon.chance import Chance, session_id
+from salon.draft import Draft
+from salon.gate import Gate
+from salon.info import SessionFacts, deadline_us
+from salon.metrics import Counters
+from salon.resident import Resident
+from salon.session import Session
+from salon.settings import Settings
+from salon.wall import Wall
+from salon_actors import Clock, HostLoop
+from salon_persistence import errors as store_errors
+from salon_persistence.image import SessionImage
+from salon_persistence.records import SessionRow, TurnRecord
+from salon_persistence.store import Applied, Outcome, Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionKeys:
+    """What a session can be found by, besides its id."""
+
+    name: str | None
+    user_id: str | None
+    tenant: str | None
+    conversation_id: str | None = None
+    device_id: str | None = None
+
+
+class Creation:
+    """Creates sessions; each is durable before anybody gets its id."""
+
+    def __init__(
+        self,
+        host: HostLoop,
+        bridge: Bridge,
+        gate: Gate,
+        residents: Residents,
+        clock: Clock,
+        wall: Wall,
+        chance: Chance,
+        counters: Counters,
+        settings: Settings,
+    ) -> None:
+        self._host = host
+        self._bridge = bridge
+        self._gate = gate
+        self._residents = residents
+        self._clock = clock
+        self._wall = wall
+        self._chance = chance
+        self._counters = counters
+        self._settings = settings
+
+    def facts(
+        self,
+        language: str | None,
+        metadata: Mapping[str, JsonValue] | None,
+        idle_timeout_s: float | None,
+        absolute_ttl_s: float | None,
+    ) -> SessionFacts:
+        """Raises ValueError for metadata that is no JSON, or a time that is not above 0."""
+        idle = self._settings.idle_timeout_s if idle_timeout_s is None else idle_timeout_s
+        absolute = self._settings.absolute_ttl_s if absolute_ttl_s is None else absolute_ttl_s
+        for name, seconds in (("idle_timeout_s", idle), ("absolute_ttl_s", absolute)):
+            if not 0 < seconds < float("inf"):
+                raise ValueError(f"{name} is {seconds}; it must be above 0.")
+        try:
+            return SessionFacts(
+                language=language, metadata=dict(metadata or {}), idle_timeout_s=idle, absolute_ttl_s=absolute
+            )
+        except ValidationError as error:
+            wrong = ", ".join(".".join(map(str, part["loc"][:2])) for part in error.errors(include_input=False))
+            raise ValueError(f"Not storable as JSON: {wrong}.") from None
+
+    async def create(
+        self, cls: type[Session[Any, Any]], keys: SessionKeys, facts: SessionFacts, state: BaseModel | None
+    ) -> Resident:
+        """Commits a new session.
+
+        Raises:
+            NameTaken, StateInvalid, NotApplied, OutcomeUnknown, StoreUnavailable, Fenced: There is no new session
+                (after OutcomeUnknown there may be one).
+
+        Cancellation: only the waiting stops; the session may come to be.
+        """
+        now_us = self._wall.now_us(self._clock.monotonic())
+        row = SessionRow(
+            uid=self._chance.random_bytes(16),
+            public_id=session_id(self._chance),
+            type=cls.salon_type.name,
+            deadline_us=deadline_us(facts, now_us, now_us),
+            created_us=now_us,
+            activity_us=now_us,
+            facts=facts.encode(),
+            name=keys.name,
+            user_id=keys.user_id,
+            tenant=keys.tenant or "",
+            conversation_id=keys.conversation_id,
+            device_id=keys.device_id,
+        )
+        record = self._record(cls, row, state, now_us)
+        promise = self._host.promise()
+        self._bridge.commit(record, promise.set_result)
+        return self._created(cls, row, record, await promise)
+
+    def _record(
+        self, cls: type[Session[Any, Any]], row: SessionRow, state: BaseModel | None, now_us: int
+    ) -> TurnRecord:
+        states = cls.salon_type.states
+        if state is not None and not isinstance(state, states.model):
+            raise ValueError(f"{cls.__name__} keeps a {states.model.__name__}, not a {type(state).__name__}.")
+        empty = Resident(cls, row, SessionImage(), self._residents.read_pages)
+        draft = Draft.of_new(states, empty.image, empty.cores, states.new() if state is None else state)
+        changes = draft.changes(self._settings.state_bytes_max)
+        return TurnRecord(
+            sid=0,
+            version=1,
+            schema_version=cls.salon_type.schema_version,
+            at_us=now_us,
+            whole=True,
+            state=changes.fields if changes else {},
+            logs=changes.logs if changes else (),
+            created=row,
+        )
+
+    def _created(self, cls: type[Session[Any, Any]], row: SessionRow, record: TurnRecord, outcome: Outcome) -> Resident:
+        if isinstance(outcome, Refused) and isinstance(outcome.error, store_errors.NameTaken):
+            raise translated(outcome.error)
+        if not isinstance(outcome, Applied):
+            raise self._gate.refusal(None, outcome)
+        self._counters.created += 1
+        image = SessionImage()
+        image.apply(record)
+        image.lsn = outcome.lsn
+        stored = replace(row, sid=outcome.sid, version=1, head_lsn=outcome.lsn)
+        return self._residents.add(Resident(cls, stored, image, self._residents.read_pages))

@@ -1,0 +1,127 @@
+"""The draft: the working copy that one turn changes, and the record of what it changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from salon.errors import StateInvalid
+from salon.log import Log, LogCore
+from salon_persistence.image import SessionImage
+from salon_persistence.records import LogDelta
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from salon.state_codec import StateCodec
+
+
+class Draft:
+    """A state of its own for one turn, over the committed image; nobody sees it but this turn's handler."""
+
+    __slots__ = ("_codec", "_image", "logs", "state")
+
+    def __init__(
+        self, codec: StateCodec[Any], image: SessionImage, logs: dict[str, Log[Any]], state: BaseModel
+    ) -> None:
+        self._codec = codec
+        self._image = image
+        self.logs = logs
+        self.state = state
+
+    @classmethod
+    def over(
+        cls,
+        codec: StateCodec[Any],
+        image: SessionImage,
+        cores: Mapping[str, LogCore[Any]],
+        ready: BaseModel | None = None,
+    ) -> Draft:
+        """Equal to the committed state.
+
+        `ready` is what the last turn's bytes were decoded to when they were checked; nobody else holds it.
+        """
+        logs = _logs(codec, cores)
+        if ready is None:
+            return cls(codec, image, logs, codec.decode(image.state, logs))
+        ready.__dict__.update(logs)
+        return cls(codec, image, logs, ready)
+
+    @classmethod
+    def of_new(
+        cls, codec: StateCodec[Any], image: SessionImage, cores: Mapping[str, LogCore[Any]], state: BaseModel
+    ) -> Draft:
+        """Over an empty image, holding what `state` holds."""
+        draft = cls(codec, image, _logs(codec, cores), state)
+        draft.replace(state)
+        return draft
+
+    def replace(self, state: BaseModel) -> None:
+        """A handler assigned a whole new state: its fields count, and its log items become the only ones."""
+        for name, log in self.logs.items():
+            log.clear()
+            log.adopt(getattr(state, name))
+        self.state = self._codec.decode(self._codec.encode(state), self.logs)
+
+    def changes(self, state_bytes_max: int) -> Changes | None:
+        """What the turn changed; None when nothing.
+
+        Raises:
+            StateInvalid: The state cannot be stored, would not be read back equal, or is too large.
+        """
+        self._check_logs()
+        fields = self._codec.encode(self.state)
+        deltas = [delta for log in self.logs.values() if (delta := log.delta()) is not None]
+        stored = self._image.state
+        changed = {name: data for name, data in fields.items() if stored.get(name) != data}
+        whole = len(fields) != len(stored) or not changed.keys() <= stored.keys()
+        if not changed and not whole:
+            return Changes({}, {}, deltas, None, False) if deltas else None
+        size = sum(map(len, fields.values()))
+        if size > state_bytes_max:
+            raise StateInvalid(f"{self._codec.model.__name__} has {size} bytes; the bound is {state_bytes_max}.")
+        restored = self._codec.decode(fields, self.logs)
+        if restored != self.state:
+            raise StateInvalid(f"{self._codec.model.__name__} would not be read back as it is.")
+        return Changes(fields, changed, deltas, restored, whole)
+
+    def _check_logs(self) -> None:
+        for name, log in self.logs.items():
+            if self.state.__dict__.get(name) is not log:
+                raise StateInvalid(f"{self._codec.model.__name__}.{name} was replaced; use its own verbs, as clear().")
+
+    def close(self, turn: str) -> None:
+        """The turn is over: its logs refuse every further use."""
+        for log in self.logs.values():
+            log.close(turn)
+
+    def committed(self) -> None:
+        for log in self.logs.values():
+            log.committed()
+
+
+def _logs(codec: StateCodec[Any], cores: Mapping[str, LogCore[Any]]) -> dict[str, Log[Any]]:
+    return {name: codec.templates[name].bind(core) for name, core in cores.items()}
+
+
+class Changes:
+    """What a turn leaves to be committed."""
+
+    __slots__ = ("changed", "fields", "logs", "restored", "whole")
+
+    def __init__(
+        self,
+        fields: dict[str, bytes],
+        changed: dict[str, bytes],
+        logs: list[LogDelta],
+        restored: BaseModel | None,
+        whole: bool,
+    ) -> None:
+        self.fields = fields
+        """Every field, encoded; empty when none changed."""
+        self.changed = changed
+        self.logs = logs
+        self.restored = restored
+        """The state as those bytes decode: the next draft, if the turn is committed."""
+        self.whole = whole

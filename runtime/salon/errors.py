@@ -1,0 +1,147 @@
+"""The public errors: one base, flat, each says whether asking again can help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    from salon.message import Message
+
+
+class SalonError(Exception):
+    """Base of every error that salon raises. Its text names sessions, turns and bounds, never what somebody said."""
+
+    retryable: ClassVar[bool] = False
+    """True: the same call may succeed later, unchanged."""
+    retry_after_s: float | None = None
+    """Seconds after which trying again makes sense; None when nobody knows."""
+    message: Message[Any] | None = None
+    """The one that was not delivered."""
+
+
+class SessionNotFound(SalonError, LookupError, ValueError):
+    """Missing or foreign: the two cannot be told apart."""
+
+    def __init__(self) -> None:
+        super().__init__("No such session.")
+
+
+class InvalidSessionId(SalonError):
+    """The text was never a session id of ours."""
+
+    def __init__(self) -> None:
+        super().__init__("This is not a session id: it has 22 letters, digits, '-' or '_' behind 's_'.")
+
+
+class NameTaken(SalonError):
+    """Another live session of this tenant and type has the name; `get_or_create` reaches it."""
+
+
+class MailboxFull(SalonError):
+    """The session has as many messages waiting as its mailbox holds; this one was not accepted."""
+
+    retryable = True
+
+    def __init__(self, depth: int) -> None:
+        super().__init__(f"The mailbox is full: {depth} messages wait.")
+        self.depth = depth
+
+
+class PayloadTooLarge(SalonError):
+    """The message is larger than `Settings.message_bytes_max`; it was not accepted."""
+
+    def __init__(self, what: str, size_bytes: int, bytes_max: int) -> None:
+        super().__init__(f"{what} has {size_bytes} bytes; the bound is {bytes_max}.")
+        self.size_bytes, self.bytes_max = size_bytes, bytes_max
+
+
+class NoHandler(SalonError):
+    """The session's type has no handler for this class of message."""
+
+
+class Refused(SalonError):
+    """A handler's way to say no: the turn is rolled back, and the caller gets this very refusal.
+
+    `detail` is for the caller, so it may hold what the error's text must not.
+    """
+
+    def __init__(self, code: str, detail: JsonValue = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+
+
+class TurnTimeout(SalonError):
+    """The message's deadline passed; nothing was applied."""
+
+    retryable = True
+
+
+class TurnFailed(SalonError):
+    """The handler raised; nothing was applied. Names the class of its `__cause__`, holds nothing of its text."""
+
+    def __init__(self, handler: str, cause: str) -> None:
+        super().__init__(f"{handler} raised {cause}; nothing was applied.")
+
+
+class TurnOver(SalonError):
+    """A turn, its state or its logs were used after the turn had ended."""
+
+    def __init__(self, turn: str, what: str) -> None:
+        super().__init__(
+            f"Turn {turn} is over; a task it started still uses {what}. Await it in the handler, or send a message."
+        )
+
+
+class NotApplied(SalonError):
+    """The store did not take the turn; nothing was applied, and the session stands where it stood."""
+
+    retryable = True
+
+
+class OutcomeUnknown(SalonError):
+    """The store cannot say whether the turn was applied; look at the session before asking again."""
+
+    retryable = True
+
+
+class StateInvalid(SalonError):
+    """What the handler left in the state cannot be stored and read back as it is; nothing was applied."""
+
+
+class SchemaTooNew(SalonError):
+    """Written by a newer release of the host's code or of salon; left as it is."""
+
+
+class Corrupt(SalonError):
+    """Stored bytes do not decode; they are kept as they are."""
+
+
+class Fenced(SalonError):
+    """Another runtime owns the sessions now; nothing of this turn was applied."""
+
+
+class StoreInUse(SalonError):
+    """Another runtime, of this process or another one, owns the file."""
+
+
+class StoreUnavailable(SalonError):
+    """The store cannot take turns now; nothing was applied. It is probed, and resumes when it can."""
+
+    retryable = True
+
+
+class Draining(SalonError):
+    """The runtime is closing and admits nothing more."""
+
+    retryable = True
+
+
+class RuntimeNotRunning(SalonError):
+    """The runtime is not open: use `async with`, or `await runtime.open()`."""
+
+
+class ConfigurationError(SalonError):
+    """A mistake in how session types, messages or the runtime are put together."""

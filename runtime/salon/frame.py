@@ -1,0 +1,85 @@
+"""The frame of one running turn: its draft and what belongs to it, closed when the turn is over."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from salon.draft import Draft
+from salon.errors import ConfigurationError, TurnOver
+from salon.info import SessionInfo
+from salon.turn import Turn
+
+if TYPE_CHECKING:
+    from salon.resident import Resident
+    from salon.turn_envelope import TurnEnvelope
+
+RUNNING: ContextVar[Frame] = ContextVar("salon_running_turn")
+
+
+class Frame:
+    """What a Session object reaches through; every use after the turn raises TurnOver."""
+
+    __slots__ = ("_deps", "_draft", "_turn", "envelope", "over", "resident")
+
+    def __init__(self, resident: Resident, envelope: TurnEnvelope, draft: Draft, deps: Any) -> None:
+        self.resident = resident
+        self.envelope = envelope
+        self.over = False
+        self._draft = draft
+        self._deps = deps
+        self._turn: Turn | None = None
+
+    @property
+    def draft(self) -> Draft:
+        """For the gate: also when the turn is over."""
+        return self._draft
+
+    @property
+    def turn(self) -> Turn:
+        if self._turn is None:
+            self._turn = Turn(self)
+        return self._turn
+
+    @property
+    def state(self) -> BaseModel:
+        if self.over:
+            self.check("self.state")
+        return self._draft.state
+
+    def replace_state(self, state: BaseModel) -> None:
+        self.check("self.state")
+        self._draft.replace(state)
+
+    @property
+    def deps(self) -> Any:
+        self.check("self.deps")
+        return self._deps
+
+    @property
+    def info(self) -> SessionInfo:
+        self.check("self.info")
+        return self.resident.info()
+
+    def check(self, what: str) -> None:
+        if self.over:
+            raise TurnOver(self.envelope.turn_id, what)
+
+    def close(self) -> None:
+        """Called once the handler has returned, or at the deadline if that comes first."""
+        self.over = True
+        self._draft.close(self.envelope.turn_id)
+
+
+def current_turn() -> Turn:
+    """The turn that is running, for tools and graph nodes.
+
+    Raises:
+        ConfigurationError: No turn runs here.
+    """
+    frame = RUNNING.get(None)
+    if frame is None:
+        raise ConfigurationError("No turn is running here: current_turn() works inside a handler.")
+    return frame.turn

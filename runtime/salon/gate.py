@@ -1,0 +1,172 @@
+"""The output gate: a turn's reply leaves when the turn is durable, and the session waits for it.
+
+turn ends -> record -> bridge (group commit) -> outcome -> reply or error -> the session's next turn
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from salon import errors
+from salon.draft import Changes
+from salon.health import Health
+from salon.metrics import Counters
+from salon.resident import Resident
+from salon.settings import Settings
+from salon_actors import HostLoop
+from salon_persistence.bridge import Bridge
+from salon_persistence.records import LogPage, SnapshotRecord, TurnRecord
+from salon_persistence.store import Applied, Fenced, Outcome, Refused
+
+if TYPE_CHECKING:
+    from salon.frame import Frame
+
+logger = logging.getLogger("salon")
+
+
+class Gate:
+    """Hands records to the store and lets replies out. One turn per session is behind it at a time."""
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        host: HostLoop,
+        health: Health,
+        counters: Counters,
+        settings: Settings,
+    ) -> None:
+        self._bridge = bridge
+        self._host = host
+        self._health = health
+        self._counters = counters
+        self._settings = settings
+        self.release: Callable[[Resident], None] = _nobody_waits
+        """Lets the session take its next message; the scheduler's."""
+
+    def hold(self, frame: Frame, changes: Changes, reply: Any, now_us: int) -> None:
+        """The session is held until the store has answered for this turn."""
+        record = self._record(frame, changes, now_us)
+        early = self._settings.durability == "memory"
+        if early:
+            frame.envelope.promise.set_result(reply)
+        self._bridge.commit(record, partial(self._answered, frame, changes, record, reply))
+
+    def _record(self, frame: Frame, changes: Changes, now_us: int) -> TurnRecord:
+        resident, known = frame.resident, frame.resident.cls.salon_type.schema_version
+        image = resident.image
+        # The first commit under a new schema writes every field, so that a chain never mixes versions.
+        whole = changes.whole or image.schema_version != known
+        fields = changes.fields or image.state if whole else changes.changed
+        lagging = now_us - resident.stored_activity_us >= self._settings.activity_lag_s * 1_000_000
+        resident.activity_us = now_us
+        return TurnRecord(
+            sid=resident.row.sid,
+            version=image.version + 1,
+            generation=resident.row.generation,
+            schema_version=known,
+            turn=frame.envelope.turn_id,
+            at_us=now_us,
+            whole=whole,
+            state=fields,
+            logs=changes.logs,
+            activity_us=now_us if lagging else None,
+        )
+
+    def _answered(self, frame: Frame, changes: Changes, record: TurnRecord, reply: Any, outcome: Outcome) -> None:
+        resident, promise = frame.resident, frame.envelope.promise
+        if isinstance(outcome, Applied):
+            self._applied(frame, changes, record, outcome)
+            promise.set_result(reply)
+        else:
+            error = self.refusal(resident, outcome)
+            error.message = frame.envelope.message
+            promise.set_exception(error)
+            if self._settings.durability == "memory":
+                logger.error("salon lost turn %s after its reply: %s", record.turn, type(error).__name__)
+        self.release(resident)
+
+    def _applied(self, frame: Frame, changes: Changes, record: TurnRecord, outcome: Applied) -> None:
+        resident = frame.resident
+        resident.image.apply(record)
+        resident.image.lsn = outcome.lsn
+        resident.committed(frame.draft, changes.restored)
+        if record.activity_us is not None:
+            resident.stored_activity_us = record.activity_us
+        self._counters.commits += 1
+        if resident.image.wants_snapshot and not resident.is_snapshotting:
+            self._snapshot(resident)
+
+    def refusal(self, resident: Resident | None, outcome: Fenced | Refused | Any) -> errors.SalonError:
+        """The error that a caller gets for a turn that the store did not apply."""
+        if isinstance(outcome, Fenced):
+            self._counters.fenced += 1
+            if outcome.whole_store:
+                self._health.fenced()
+            elif resident is not None:
+                resident.is_stale = True
+            return errors.Fenced("Another runtime has written this session; nothing was applied.")
+        if isinstance(outcome, Refused):
+            self._health.note(outcome.error)
+            self._counters.not_applied += 1
+            return _caused(errors.NotApplied("The store did not take the turn; nothing was applied."), outcome.error)
+        self._counters.outcome_unknown += 1
+        if resident is not None:
+            resident.is_stale = True
+        return _caused(errors.OutcomeUnknown("The store cannot say whether the turn was applied."), outcome.error)
+
+    # Snapshots, off the reply path
+
+    def _snapshot(self, resident: Resident) -> None:
+        resident.is_snapshotting = True
+        redacted = {field: log.redactions for field, log in resident.image.logs.items() if log.redactions}
+        if redacted:
+            self._host.spawn(self._rewrite, resident, {field: sorted(numbers) for field, numbers in redacted.items()})
+        else:
+            self._keep(resident, {})
+
+    async def _rewrite(self, resident: Resident, redacted: dict[str, list[int]]) -> None:
+        """Old bytes of redacted items leave the file with the pages that held them."""
+        try:
+            pages: dict[str, list[LogPage]] = {}
+            for field, numbers in redacted.items():
+                pages[field] = await self._pages_of(resident, field, numbers)
+        except Exception as error:  # noqa: BLE001  # a snapshot may fail; the journal holds everything
+            logger.warning("salon could not read pages to redact: %s", type(error).__name__)
+            resident.is_snapshotting = False
+        else:
+            self._keep(resident, pages)
+
+    async def _pages_of(self, resident: Resident, field: str, numbers: Sequence[int]) -> list[LogPage]:
+        found: dict[int, LogPage] = {}
+        for number in numbers:
+            for page in await self._bridge.read_pages(resident.row.sid, field, number + 1, 1):
+                found[page.first] = page
+        return list(found.values())
+
+    def _keep(self, resident: Resident, pages: dict[str, list[LogPage]]) -> None:
+        image = resident.image
+        snapshot = image.snapshot(resident.row.sid, pages)
+        self._bridge.keep(snapshot, partial(self._kept, resident, image, snapshot))
+
+    def _kept(self, resident: Resident, image: Any, snapshot: SnapshotRecord, outcome: Outcome) -> None:
+        resident.is_snapshotting = False
+        if isinstance(outcome, Applied):
+            self._counters.snapshots += 1
+            if resident.image is image:
+                image.snapshotted(snapshot, resident.windows)
+        else:
+            # Nothing is lost: the journal still holds what the snapshot would have folded. The next turn tries again.
+            self._counters.snapshots_failed += 1
+            logger.warning("salon snapshot of session %d was not kept: %s", snapshot.sid, type(outcome).__name__)
+
+
+def _nobody_waits(resident: Resident) -> None:
+    """Before the gate is wired to a scheduler."""
+
+
+def _caused(error: errors.SalonError, cause: Exception) -> errors.SalonError:
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,66 @@
+"""How the items of one Log become bytes and back, with their schema version in front."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from salon.errors import ConfigurationError, SchemaTooNew, StateInvalid
+from salon.immutability import changeable_part
+from salon_persistence import codec
+
+T = TypeVar("T")
+
+
+class LogItems(Generic[T]):
+    """The codec of one log: `field` of a state, items of type T.
+
+    The first byte of an item is its schema version, so that pages may mix versions.
+    """
+
+    __slots__ = ("_adapter", "_prefix", "_serialize", "_validate", "field", "resident", "schema_version")
+
+    def __init__(self, field: str, item: Any, resident: int, schema_version: int) -> None:
+        changeable = changeable_part(item)
+        if changeable is not None:
+            raise ConfigurationError(f"Items of the Log {field!r} can be changed ({changeable}); make them frozen.")
+        if not 1 <= schema_version <= 127:
+            raise ConfigurationError(f"Log {field!r}: schema_version is {schema_version}; it must be 1 to 127.")
+        self.field = field
+        self.resident = resident
+        self.schema_version = schema_version
+        self._prefix = bytes((schema_version,))
+        self._adapter: TypeAdapter[T] = TypeAdapter(item)
+        self._serialize = self._adapter.serializer.to_python
+        self._validate = self._adapter.validator.validate_python
+
+    def encode(self, item: T) -> tuple[bytes, T]:
+        """The bytes, and the item as it will be read back: equal, and nobody else's.
+
+        Raises:
+            StateInvalid: It is not of the log's type, or would not come back as it is.
+        """
+        try:
+            dumped = self._serialize(item, mode="python", round_trip=True, by_alias=False, warnings="error")
+            data = self._prefix + codec.pack(dumped)
+            restored = self.decode(data)
+        except (TypeError, ValueError) as error:
+            raise StateInvalid(f"An item of the Log {self.field!r} cannot be stored: {_reason(error)}.") from None
+        if restored != item or type(restored) is not type(item):
+            raise StateInvalid(f"An item of the Log {self.field!r} would not be read back as it is.")
+        return data, restored
+
+    def decode(self, data: bytes) -> T:
+        if data[0] > self.schema_version:
+            raise SchemaTooNew(f"Items of the Log {self.field!r} are of schema {data[0]}, newer than this code.")
+        value: T = self._validate(codec.unpack(data[1:]), by_name=True, by_alias=False)
+        return value
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the value that is."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        return f"{first['type']} at {'.'.join(map(str, first['loc'])) or 'the item'}"
+    return type(error).__name__

@@ -1,0 +1,151 @@
+"""The machinery of one open Runtime: its parts, wired once, in the order in which a message meets them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import anyio
+from pydantic import JsonValue
+from salon_persistence.bridge import Bridge
+
+from salon.activation import Residents
+from salon.admission import Admission
+from salon.chance import Chance
+from salon.creation import Creation
+from salon.door import Door
+from salon.errors import ConfigurationError, Draining, RuntimeNotRunning
+from salon.gate import Gate
+from salon.health import Health
+from salon.metrics import Counters
+from salon.resident import Resident
+from salon.session import Session
+from salon.settings import Settings
+from salon.turn_envelope import TurnEnvelope
+from salon.turns import Turns
+from salon.wall import Wall
+from salon_actors import Clock, HostLoop, Scheduler
+from salon_persistence.store import StoreInfo
+
+logger = logging.getLogger("salon")
+
+
+class Machinery:
+    """Lives from `open` to `close`; handles hold on to it."""
+
+    def __init__(
+        self,
+        host: HostLoop,
+        bridge: Bridge,
+        store: StoreInfo,
+        types: dict[str, type[Session[Any, Any]]],
+        deps: Any,
+        clock: Clock,
+        chance: Chance,
+        settings: Settings,
+        ready: Any,
+    ) -> None:
+        self.host = host
+        self.bridge = bridge
+        self.store = store
+        self.clock = clock
+        self.chance = chance
+        self.settings = settings
+        self.counters = Counters()
+        self.wall = Wall(clock, store.wall_high_us)
+        self.health = Health(host, bridge.probe, settings.probe_interval_s)
+        self.residents = Residents(host, bridge, types, self.counters)
+        self.door = Door(self.residents)
+        self.gate = Gate(bridge, host, self.health, self.counters, settings)
+        turns = Turns(self.residents, self.gate, clock, self.wall, deps, self.counters, settings)
+        self.scheduler: Scheduler[Resident, TurnEnvelope] = Scheduler(
+            host,
+            clock,
+            turns,
+            tick_s=settings.tick_s,
+            stuck_after_s=settings.stuck_after_s,
+            mailbox_messages_max=settings.mailbox_messages_max,
+            ready=ready,
+        )
+        self.gate.release = self.scheduler.release
+        self.admission = Admission(
+            host, self.scheduler, bridge, self.health, clock, store.epoch, self.counters, settings
+        )
+        self.creation = Creation(
+            host, bridge, self.gate, self.residents, clock, self.wall, chance, self.counters, settings
+        )
+        self._refusal: type[RuntimeNotRunning | Draining] | None = None
+
+    async def start(self) -> None:
+        await self.scheduler.open()
+        shown = self.settings.shown()
+        logger.info(
+            "salon open: %s, format %d, %s, durability %s, epoch %d, %s, settings %s",
+            self.store.store,
+            self.store.format,
+            self.store.engine,
+            self.store.durability,
+            self.store.epoch,
+            "closed cleanly before" if self.store.clean else "new, or not closed cleanly before",
+            shown,
+        )
+        for warning in self.store.warnings:
+            logger.warning("salon store: %s", warning)
+
+    def check_running(self) -> None:
+        """Raises unless the runtime is open and the caller is on its loop."""
+        if self._refusal is not None:
+            raise self._refusal("The runtime is closed, or closing: nothing more is admitted.")
+        if not self.host.is_current():
+            raise ConfigurationError(
+                f"This handle lives on the event loop of thread {self.host.thread_name}; it was called from elsewhere."
+            )
+
+    async def stop(self) -> None:
+        """Admits nothing more, finishes what was accepted, and closes the store."""
+        self._refusal = Draining
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(self.settings.drain_deadline_s):
+                await self.scheduler.wait_idle()
+            await self.scheduler.close()
+            self.health.close()
+            await self.bridge.close()
+            self._refusal = RuntimeNotRunning
+            await self.host.close()
+
+    def stats(self) -> dict[str, JsonValue]:
+        """Counters since `open`, and how things stand now."""
+        return {
+            **self.counters.shown(),
+            "sessions_resident": len(self.residents),
+            "turns_running": len(self.scheduler.running()),
+            "turns_behind_the_gate": self.scheduler.held_count,
+            "sessions_ready": self.scheduler.ready_count,
+            "workers": self.scheduler.worker_count,
+            "workers_retired": sum(self.scheduler.retired.values()),
+            "store_is_well": self.health.is_well,
+        }
+
+    def explain(self, resident: Resident) -> dict[str, JsonValue]:
+        """What a session is doing and waiting for: names and numbers, nothing that was said."""
+        now = self.clock.monotonic()
+        running = next((turn for turn in self.scheduler.running() if turn.actor is resident), None)
+        told: dict[str, JsonValue] = {
+            "phase": resident.phase.value,
+            "waiting": resident.depth,
+            "version": resident.image.version,
+            "lifecycle": resident.row.lifecycle,
+            "needs_reload": resident.is_stale,
+            "turn": None,
+        }
+        if running is not None:
+            late_s = max(0.0, now - running.envelope.deadline)
+            told["turn"] = {
+                "id": running.envelope.turn_id,
+                "handler": running.envelope.handler.name,
+                "running_s": max(0.0, now - running.envelope.now),
+                "late_s": late_s,
+                "cancelled": running.cancelled,
+                "stuck": running.cancelled is not None and late_s >= self.settings.stuck_after_s,
+            }
+        return told

@@ -1,0 +1,73 @@
+"""Messages: pydantic models with a stable name, a schema version and the type of their reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic
+
+from pydantic import BaseModel, PydanticUserError
+from typing_extensions import TypeVar
+
+from salon.errors import ConfigurationError
+from salon_persistence import codec
+
+R_co = TypeVar("R_co", covariant=True, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageName:
+    """What is stored of a class of messages: never its path."""
+
+    name: str
+    former_names: tuple[str, ...]
+    schema_version: int
+
+
+class Message(BaseModel, Generic[R_co]):
+    """A request; the type in brackets is its reply's. `Message` alone is `Message[None]`.
+
+    Args (of the class statement):
+        name: What is stored and shown; default the class's name.
+        former_names: Names it had in older releases.
+        schema_version: >= 1; grows when its fields change.
+    """
+
+    salon_name: ClassVar[MessageName] = MessageName("Message", (), 1)
+
+    def __init_subclass__(
+        cls, *, name: str | None = None, former_names: Sequence[str] = (), schema_version: int = 1, **kwargs: Any
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        if schema_version < 1:
+            raise ConfigurationError(f"{cls.__name__}: schema_version is {schema_version}; it starts at 1.")
+        cls.salon_name = MessageName(name or cls.__name__, tuple(former_names), schema_version)
+
+
+def reply_type(message: type[Message[Any]]) -> Any:
+    """The type in the brackets of `Message[…]`."""
+    for base in message.__mro__:
+        made_from = getattr(base, "__pydantic_generic_metadata__", None)
+        if made_from and made_from["origin"] is Message:
+            return made_from["args"][0]
+    return type(None)
+
+
+def encode(message: Message[Any]) -> bytes:
+    """Its fields, by name. Raises ConfigurationError when a field cannot be stored as it is."""
+    try:
+        fields = type(message).__pydantic_serializer__.to_python(
+            message, mode="python", round_trip=True, by_alias=False, warnings="error"
+        )
+        return codec.pack(fields)
+    except (TypeError, ValueError, PydanticUserError) as error:
+        kind = type(error).__name__
+        raise ConfigurationError(f"{type(message).__name__} cannot be sent: {kind} while it was encoded.") from None
+
+
+def decode(message: type[Message[Any]], data: bytes) -> Message[Any]:
+    """A copy that shares nothing with the sender's."""
+    copy: Message[Any] = message.__pydantic_validator__.validate_python(
+        codec.unpack(data), by_name=True, by_alias=False
+    )
+    return copy

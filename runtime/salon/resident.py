@@ -1,0 +1,95 @@
+"""A resident: one session in memory, an actor that owns its committed image and its next draft."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic import BaseModel
+
+from salon.draft import Draft
+from salon.errors import SchemaTooNew
+from salon.info import SessionInfo, info_of
+from salon.log import SLACK, LogCore
+from salon.turn_envelope import TurnEnvelope
+from salon_actors import Actor
+from salon_persistence.image import SessionImage
+from salon_persistence.records import LogPage, SessionRow
+
+if TYPE_CHECKING:
+    from salon.session import Session
+
+ReadSessionPages: TypeAlias = Callable[[int, str, int, int], Awaitable[Sequence[LogPage]]]
+
+
+class Resident(Actor[TurnEnvelope]):
+    """What one session keeps in memory between turns. Only its own turns and its gate touch it."""
+
+    __slots__ = (
+        "_ready",
+        "activity_us",
+        "cache",
+        "cls",
+        "cores",
+        "image",
+        "is_snapshotting",
+        "is_stale",
+        "row",
+        "stored_activity_us",
+    )
+
+    def __init__(
+        self, cls: type[Session[Any, Any]], row: SessionRow, image: SessionImage, read_pages: ReadSessionPages
+    ) -> None:
+        super().__init__()
+        self.cls = cls
+        self.cache: dict[str, Any] | None = None
+        """Attributes with an underscore that handlers have set; lost with this object."""
+        self.is_snapshotting = False
+        self.row, self.image = row, image
+
+        async def read(field: str, before: int, items: int) -> Sequence[LogPage]:
+            return await read_pages(self.row.sid, field, before, items)
+
+        logs = cls.salon_type.states.logs
+        self.cores = {name: LogCore(items, image.log(items.field), read) for name, items in logs.items()}
+        self.restore(row, image)
+
+    def restore(self, row: SessionRow, image: SessionImage) -> None:
+        """Stand where the store says; what was in memory is forgotten.
+
+        Raises:
+            SchemaTooNew: The state was written by newer code.
+        """
+        known = self.cls.salon_type.schema_version
+        if image.schema_version > known:
+            raise SchemaTooNew(f"{row.type} was written under schema {image.schema_version}; this code knows {known}.")
+        self.row = row
+        self.image = image
+        self.activity_us = self.stored_activity_us = row.activity_us
+        self.is_stale = False
+        self._ready: BaseModel | None = None
+        for core in self.cores.values():
+            core.image = image.log(core.items.field)
+            core.cache = None
+
+    def begin(self) -> Draft:
+        """A draft for the next turn, equal to the last committed state."""
+        ready, self._ready = self._ready, None
+        return Draft.over(self.cls.salon_type.states, self.image, self.cores, ready)
+
+    def committed(self, draft: Draft, restored: BaseModel | None) -> None:
+        draft.committed()
+        self._ready = restored
+
+    @property
+    def windows(self) -> Mapping[str, int]:
+        """Items of each log that stay in memory when they are in pages."""
+        return windows_of(self.cls)
+
+    def info(self) -> SessionInfo:
+        return info_of(self.row, self.activity_us)
+
+
+def windows_of(cls: type[Session[Any, Any]]) -> dict[str, int]:
+    return {items.field: items.resident + SLACK for items in cls.salon_type.states.logs.values()}

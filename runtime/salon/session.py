@@ -1,0 +1,126 @@
+"""Session: what a chatbot's author subclasses. One conversation; the object lives for one turn."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast, get_args, get_origin
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from salon.conversation import Conversation
+from salon.errors import ConfigurationError
+from salon.message import Message
+from salon.receive import Handler, handlers_of
+from salon.state_codec import StateCodec
+
+if TYPE_CHECKING:
+    from salon.frame import Frame
+    from salon.info import SessionInfo
+    from salon.turn import Turn
+
+S0 = TypeVar("S0", bound=BaseModel, default=Conversation)
+D0 = TypeVar("D0", default=None)
+
+CHANGEABLE = (list, dict, set, bytearray, deque)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionType:
+    """What a session class says of itself, worked out once when it is defined."""
+
+    name: str
+    former_names: tuple[str, ...]
+    schema_version: int
+    states: StateCodec[Any]
+    handlers: Mapping[type[Message[Any]], Handler]
+
+
+class Session(Generic[S0, D0]):
+    """One conversation: subclass it and add handlers.
+
+    `Session[ChatState, Deps]` names its state and what its handlers need; `Session` alone keeps a Conversation.
+    An attribute set on it is an error: what should last belongs in the state. A name with a leading underscore
+    is a cache, lost when the session leaves memory.
+
+    Args (of the class statement):
+        name: What is stored; default the class's name.
+        former_names: Names it had in older releases.
+        schema_version: >= 1; grows when the state's fields change.
+    """
+
+    __slots__ = ("__dict__", "_salon_frame")
+    salon_type: ClassVar[SessionType]
+
+    def __init_subclass__(
+        cls, *, name: str | None = None, former_names: Sequence[str] = (), schema_version: int = 1
+    ) -> None:
+        super().__init_subclass__()
+        if schema_version < 1:
+            raise ConfigurationError(f"{cls.__name__}: schema_version is {schema_version}; it starts at 1.")
+        _check_attributes(cls)
+        states: StateCodec[Any] = StateCodec(_state_of(cls))
+        names = sys._getframe(1).f_locals  # where the class stands, for classes defined inside a function
+        handlers = handlers_of(cls, names)
+        cls.salon_type = SessionType(name or cls.__name__, tuple(former_names), schema_version, states, handlers)
+
+    @property
+    def state(self) -> S0:
+        """The draft: change it as you like; it is committed with the turn, or dropped with it."""
+        return cast(S0, self._salon_frame.state)
+
+    @state.setter
+    def state(self, state: S0) -> None:
+        self._salon_frame.replace_state(state)
+
+    @property
+    def deps(self) -> D0:
+        """What the Runtime was given for handlers to use."""
+        return cast(D0, self._salon_frame.deps)
+
+    @property
+    def info(self) -> SessionInfo:
+        """Who and what this session is, as of the last commit."""
+        return self._salon_frame.info
+
+    @property
+    def turn(self) -> Turn:
+        """The running turn."""
+        return self._salon_frame.turn
+
+    if TYPE_CHECKING:
+        _salon_frame: Frame
+    else:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if not name.startswith("_") and not isinstance(getattr(type(self), name, None), property):
+                kind, state = type(self).__name__, type(self).salon_type.states.model.__name__
+                raise AttributeError(
+                    f"{kind} has no place for {name!r}. Put it in {state} to keep it, "
+                    f"or name it '_{name}' for a cache lost at passivation."
+                )
+            object.__setattr__(self, name, value)
+
+
+def _state_of(cls: type) -> type[BaseModel]:
+    for base in cls.__mro__:
+        for origin in getattr(base, "__orig_bases__", ()):
+            if get_origin(origin) is Session:
+                state = get_args(origin)[0]
+                if not (isinstance(state, type) and issubclass(state, BaseModel)):
+                    raise ConfigurationError(f"{cls.__name__}: Session[{state!r}] needs a pydantic model.")
+                return state
+    return Conversation
+
+
+def _check_attributes(cls: type) -> None:
+    """A mutable class attribute would be shared by all sessions of the class."""
+    for name, value in vars(cls).items():
+        if isinstance(value, CHANGEABLE) and not name.startswith("__"):
+            raise ConfigurationError(
+                f"{cls.__name__}.{name} is a {type(value).__name__} that all sessions would share. "
+                f"Put it in {_state_of(cls).__name__}, or make it immutable."
+            )

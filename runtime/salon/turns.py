@@ -1,0 +1,160 @@
+"""Turns: what the scheduler runs for each message, from the draft to the gate."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from salon import errors
+from salon.frame import RUNNING, Frame
+from salon.gate import Gate
+from salon.metrics import Counters
+from salon.resident import Resident
+from salon.session import Session
+from salon.settings import Settings
+from salon.turn_envelope import TurnEnvelope
+from salon.wall import Wall
+from salon_actors import CLOSED, Cancelled, Clock, Ending, ForeignCancellation, Raised, Returned
+
+if TYPE_CHECKING:
+    from salon.activation import Residents
+
+logger = logging.getLogger("salon")
+
+
+class Turns:
+    """The behaviour of every session: run the handler on a draft, then commit or drop what it did."""
+
+    def __init__(
+        self,
+        residents: Residents,
+        gate: Gate,
+        clock: Clock,
+        wall: Wall,
+        deps: Any,
+        counters: Counters,
+        settings: Settings,
+    ) -> None:
+        self._residents = residents
+        self._gate = gate
+        self._monotonic = clock.monotonic
+        self._wall = wall
+        self._deps = deps
+        self._counters = counters
+        self._state_bytes_max = settings.state_bytes_max
+
+    async def handle(self, resident: Resident, envelope: TurnEnvelope, /) -> object:
+        """Runs in a context of its own; what it raises is the turn's failure."""
+        if resident.is_stale:
+            await self._residents.reload(resident)
+        frame = self._begin(resident, envelope)
+        for variable, value in envelope.carried:
+            variable.set(value)
+        RUNNING.set(frame)
+        handler = envelope.handler
+        return await handler.function(_session(resident, frame), envelope.message)
+
+    def _begin(self, resident: Resident, envelope: TurnEnvelope) -> Frame:
+        self._counters.turns_started += 1
+        now = self._monotonic()
+        if envelope.handler.timeout_s is not None:
+            envelope.deadline = min(envelope.deadline, now + envelope.handler.timeout_s)
+        envelope.now, envelope.wall_us = now, self._wall.now_us(now)
+        frame = envelope.frame = Frame(resident, envelope, resident.begin(), self._deps)
+        return frame
+
+    def finish(self, resident: Resident, envelope: TurnEnvelope, ending: Ending, /) -> bool:
+        """The handler is done. True: the session is free at once; False: the gate frees it."""
+        frame = envelope.frame
+        if isinstance(ending, Returned) and frame is not None:
+            try:
+                return self._end(envelope, frame, ending.value)
+            except errors.SalonError as error:
+                failure: BaseException = error
+            finally:
+                frame.close()
+        else:
+            if frame is not None:
+                frame.close()
+            failure = ending.error if isinstance(ending, Raised) else _cancelled(ending)
+        self._fail(envelope, failure)
+        return True
+
+    def _end(self, envelope: TurnEnvelope, frame: Frame, value: Any) -> bool:
+        reply = self._reply(envelope, value)
+        changes = frame.draft.changes(self._state_bytes_max)
+        self._counters.turns_done += 1
+        if changes is None:
+            self._counters.turns_unchanged += 1
+            envelope.promise.set_result(reply)
+            return True
+        self._gate.hold(frame, changes, reply, self._wall.now_us(self._monotonic()))
+        return False
+
+    def _reply(self, envelope: TurnEnvelope, value: Any) -> Any:
+        try:
+            return envelope.handler.copy_reply(value)
+        except (TypeError, ValueError) as error:
+            failed = errors.TurnFailed(envelope.handler.name, f"{type(error).__name__} about its reply")
+            raise failed from None
+
+    def _fail(self, envelope: TurnEnvelope, failure: BaseException) -> None:
+        error = self._translated(envelope, failure)
+        error.message = envelope.message
+        envelope.promise.set_exception(error)
+
+    def _translated(self, envelope: TurnEnvelope, failure: BaseException) -> errors.SalonError:
+        if isinstance(failure, errors.Refused):
+            self._counters.turns_refused += 1
+            return failure
+        if isinstance(failure, errors.TurnTimeout | errors.Draining):
+            return failure  # counted when the deadline passed
+        self._counters.turns_failed += 1
+        if envelope.frame is None and isinstance(failure, errors.SalonError):
+            return failure  # the session could not be read back: the handler never began
+        if isinstance(failure, errors.StateInvalid | errors.TurnFailed) and failure.message is None:
+            return failure  # with a message it would be another session's, whom this one had asked
+        kind = "a foreign cancellation" if isinstance(failure, ForeignCancellation) else type(failure).__name__
+        failed = errors.TurnFailed(envelope.handler.name, kind)
+        failed.__cause__ = failure
+        return failed
+
+    def expire(self, resident: Resident, envelope: TurnEnvelope, started: bool, /) -> None:
+        """The deadline passed: the caller is told now, whatever the handler does with its cancellation."""
+        self._counters.turns_timed_out += 1
+        if envelope.frame is not None:
+            envelope.frame.close()
+        where = "while it ran" if started else "before it began"
+        error = errors.TurnTimeout(f"The deadline of {envelope.handler.name} passed {where}; nothing was applied.")
+        error.message = envelope.message
+        envelope.promise.set_exception(error)
+
+    def abandon(self, resident: Resident, envelope: TurnEnvelope, /) -> None:
+        """The runtime closes and this message never began."""
+        self._fail(envelope, errors.Draining("The runtime closed before the turn began; nothing was applied."))
+
+    def stuck(self, resident: Resident, envelope: TurnEnvelope, late_s: float, /) -> None:
+        """A cancelled handler has not returned: its session waits, and somebody should know."""
+        self._counters.turns_stuck += 1
+        logger.error(
+            "salon turn %s (%s) of session %d is stuck: %.1f s past its deadline it has not returned",
+            envelope.turn_id,
+            envelope.handler.name,
+            resident.row.sid,
+            late_s,
+        )
+
+
+def _session(resident: Resident, frame: Frame) -> Session[Any, Any]:
+    session = resident.cls.__new__(resident.cls)
+    object.__setattr__(session, "_salon_frame", frame)
+    if resident.cache is None:
+        resident.cache = {}
+    object.__setattr__(session, "__dict__", resident.cache)
+    return session
+
+
+def _cancelled(ending: Ending) -> errors.SalonError:
+    if isinstance(ending, Cancelled) and ending.reason == CLOSED:
+        return errors.Draining("The runtime closed before the turn was done; nothing was applied.")
+    return errors.TurnTimeout("The deadline passed; nothing was applied.")
