@@ -24,9 +24,9 @@ from salon_persistence.errors import CorruptRecord, FormatTooNew
 FORMAT = 1
 HEADER_BYTES = 16
 
-_FRONT = Struct(">BBHII")
-_CHECK = Struct(">I")
-_ORDINALS = Struct(">QQ")
+_HEADER = Struct(">BBHIII")
+_CHECKED = Struct(">BBHIIQQ")
+"""Of the header what stands before the check, and the ordinals."""
 
 
 class Kind(IntEnum):
@@ -40,13 +40,13 @@ class Header(NamedTuple):
     schema_version: int
 
 
-def seal(kind: int, schema_version: int, ordinals: tuple[int, int], body: bytes) -> bytes:
+def seal(kind: int, schema_version: int, ordinal: int, suborder: int, body: bytes) -> bytes:
     """The record: header and body."""
-    front = _FRONT.pack(FORMAT, kind, 0, schema_version, 0)
-    return front + _CHECK.pack(crc32(body, crc32(front + _ORDINALS.pack(*ordinals)))) + body
+    check = crc32(body, crc32(_CHECKED.pack(FORMAT, kind, 0, schema_version, 0, ordinal, suborder)))
+    return _HEADER.pack(FORMAT, kind, 0, schema_version, 0, check) + body
 
 
-def unseal(kind: Kind, ordinals: tuple[int, int], record: bytes) -> tuple[Header, memoryview]:
+def unseal(kind: Kind, ordinal: int, suborder: int, record: bytes) -> tuple[Header, memoryview]:
     """Header and body of a record that is whole, of this kind, and in its place.
 
     Raises:
@@ -56,10 +56,10 @@ def unseal(kind: Kind, ordinals: tuple[int, int], record: bytes) -> tuple[Header
     if len(record) < HEADER_BYTES:
         raise CorruptRecord(f"A {kind.name.lower()} record of {len(record)} bytes is shorter than its header.")
     view = memoryview(record)
-    (check,) = _CHECK.unpack_from(record, 12)
-    if check != crc32(view[HEADER_BYTES:], crc32(record[:12] + _ORDINALS.pack(*ordinals))):
+    format_, found, flags, schema_version, key_id, check = _HEADER.unpack_from(record)
+    front = _CHECKED.pack(format_, found, flags, schema_version, key_id, ordinal, suborder)
+    if check != crc32(view[HEADER_BYTES:], crc32(front)):
         raise CorruptRecord(f"The check of a {kind.name.lower()} record of {len(record)} bytes fails.")
-    format_, found, flags, schema_version, key_id = _FRONT.unpack_from(record)
     if format_ > FORMAT or flags or key_id:
         raise FormatTooNew(f"A record of format {format_} (flags {flags}, key {key_id}) needs a newer release.")
     if found != kind or format_ < 1:

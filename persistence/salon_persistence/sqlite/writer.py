@@ -13,10 +13,10 @@ so that only the offender is refused. All of it runs on the connection's own thr
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from salon_persistence.errors import RecordRefused, StoreError, StoreFailed, StoreUnavailable
-from salon_persistence.journal import encode_turn
+from salon_persistence.journal import encode_turn, touches_row
 from salon_persistence.records import SnapshotRecord, TurnRecord
 from salon_persistence.sqlite import faults
 from salon_persistence.sqlite.rows import FACTS, facts_of
@@ -49,20 +49,8 @@ class Marks:
     wall_us: int
 
 
-class Write(NamedTuple):
-    """A record with its numbers and bytes."""
-
-    record: TurnRecord
-    sid: int
-    lsn: int
-    body: bytes
-
-    @property
-    def is_plain(self) -> bool:
-        """Nothing of the session's row changes but where it stands."""
-        record = self.record
-        times = (record.activity_us, record.deadline_us)
-        return record.created is None and record.row is None and times == (None, None)
+Write: TypeAlias = tuple[TurnRecord, int, int, bytes]
+"""A record with its sid, its lsn and its bytes. No class, because there is one per turn."""
 
 
 class EpochLost(Exception):
@@ -99,18 +87,24 @@ class Writer:
     def commit(self, batch: Sequence[TurnRecord]) -> list[Outcome]:
         if self.stopped is not None:
             return [self.stopped] * len(batch)
-        marks = self._next_marks()
+        lsn, sid = self.marks.lsn, self.marks.sid
         writes: list[Write] = []
-        outcomes: list[Outcome | None] = []
-        for record in batch:
-            prepared, marks = prepare(record, marks)
-            if isinstance(prepared, Write):
-                writes.append(prepared)
-                outcomes.append(None)
-            else:
-                outcomes.append(prepared)
-        answers = iter(self._write(writes, marks)) if writes else iter(())
-        return [next(answers) if outcome is None else outcome for outcome in outcomes]
+        refused: dict[int, Outcome] = {}
+        for index, record in enumerate(batch):
+            try:
+                write = prepare(record, lsn + 1, sid + 1)
+            except StoreError as error:
+                refused[index] = Refused(error)
+                continue
+            writes.append(write)
+            lsn += 1
+            sid = max(sid, write[1])
+        if not writes:
+            return list(refused.values())
+        outcomes = self._write(writes, replace(self._next_marks(), lsn=lsn, sid=sid))
+        for index, outcome in refused.items():
+            outcomes.insert(index, outcome)
+        return outcomes
 
     def keep(self, snapshots: Sequence[SnapshotRecord]) -> list[Outcome]:
         if self.stopped is not None:
@@ -161,8 +155,8 @@ class Writer:
         try:
             return self._transaction(marks, lambda: self._together(writes))
         except (Misfit, *faults.RECORD_FAULTS):
-            for write in writes:
-                self._heads.pop(write.sid, None)
+            for _, sid, _, _ in writes:
+                self._heads.pop(sid, None)
         return self._each([_applying(self._connection, write) for write in writes], marks)
 
     def _together(self, writes: Sequence[Write]) -> list[Outcome]:
@@ -170,10 +164,10 @@ class Writer:
         turns: list[tuple[int, int, int, int, int, int]] = []
         rows: list[tuple[int, int, int, int, bytes]] = []
         for write in writes:
-            if not write.is_plain:
+            record, sid, lsn, body = write
+            if touches_row(record):
                 apply(self._connection, write)
                 continue
-            record, sid, lsn, body = write
             version = record.version
             prev = heads.get(sid) or self._heads.get(sid) or head_of(self._connection, sid)
             turns.append((lsn, version, sid, version - 1, record.generation, prev))
@@ -183,7 +177,7 @@ class Writer:
             raise Misfit(Fenced(whole_store=False))
         self._connection.executemany(_JOURNAL, rows)
         self._remember(heads)
-        return [Applied(write.sid, write.lsn) for write in writes]
+        return [Applied(sid, lsn) for _, sid, lsn, _ in writes]
 
     def _remember(self, heads: dict[int, int]) -> None:
         # Nothing is lost if the transaction fails after this: the update is fenced by the head too.
@@ -252,18 +246,14 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
 
-def prepare(record: TurnRecord, marks: Marks) -> tuple[Write | Outcome, Marks]:
-    """Give the record its numbers and bytes, before any transaction; a record that has no bytes takes no number."""
-    sid, lsn = record.sid, marks.lsn + 1
-    if record.created is not None:
-        sid = marks.sid + 1
-    try:
-        if (record.created is None) is (record.sid == 0) or (record.created and record.version != 1):
-            raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
-        write = Write(record, sid, lsn, encode_turn(record, sid))
-    except StoreError as error:
-        return Refused(error), marks
-    return write, Marks(marks.epoch, lsn, max(sid, marks.sid), marks.wall_us)
+def prepare(record: TurnRecord, lsn: int, new_sid: int) -> Write:
+    """The record's bytes, before any transaction. Raises RecordRefused when it has none."""
+    sid = record.sid
+    if record.created is not None and sid == 0 and record.version == 1:
+        sid = new_sid
+    elif record.created is not None or sid == 0:
+        raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
+    return record, sid, lsn, encode_turn(record, sid)
 
 
 def apply(connection: sqlite3.Connection, write: Write) -> Applied:
