@@ -5,11 +5,14 @@ Run: python -m examples.chat [--name NAME] [--store FILE]
 
 import argparse
 import logging
+import os
+import sys
 from pathlib import Path
 
 import anyio
 
 from examples.demo.bot import Bot, Deps, Line, Memory, Say
+from examples.demo.wire import Lines
 from salon import Runtime, SessionHandle
 
 SHOWN = 6
@@ -20,12 +23,27 @@ async def think(message: Say) -> None:
     await anyio.sleep(THINK_S)
 
 
-async def read_line(prompt: str) -> str | None:
-    """What is typed; None at the end of the input."""
-    try:
-        return await anyio.to_thread.run_sync(input, prompt, abandon_on_cancel=True)
-    except EOFError:
-        return None
+class Typed:
+    """Lines from the terminal. Read without a thread, which would keep a program that is interrupted from ending."""
+
+    def __init__(self) -> None:
+        self._lines = Lines()
+        self._ready: list[bytes] = []
+
+    async def line(self, prompt: str) -> str:
+        """Without its end; empty at the end of the input."""
+        print(prompt, end="", flush=True)
+        while not self._ready:
+            await self._wait()
+            data = os.read(sys.stdin.fileno(), 1 << 12)
+            self._ready = self._lines.feed(data or b"\n")
+        return self._ready.pop(0).decode(errors="replace").strip()
+
+    async def _wait(self) -> None:
+        try:
+            await anyio.wait_readable(sys.stdin)
+        except PermissionError:
+            pass  # A file, which is always ready.
 
 
 def show(line: Line) -> None:
@@ -46,7 +64,8 @@ async def talk(name: str, store: str) -> None:
     async with Runtime(Bot, store=store, deps=Deps(think)) as runtime:
         chat = await runtime.get_or_create(Bot, name=name)
         await greet(chat)
-        while text := (await read_line("you: ") or "").strip():
+        typed = Typed()
+        while text := await typed.line("you: "):
             print("bot:", await chat.ask(Say(text=text)))
     print("\nUntil next time.")
 

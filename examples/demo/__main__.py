@@ -73,6 +73,7 @@ def run(options: argparse.Namespace, folder: Path, console: Console) -> int:
         f"{len(conversations)} conversations, {options.at_once} at a time; the model is simulated.", highlight=False
     )
     played = anyio.run(play, options, store, conversations, console)
+    console.print("A third process now reads the file and checks every acknowledged turn.")
     verdict = check(store, played.acknowledged, folder)
     own_s = [turn.seconds - think_time_s(turn.mark, options.think) for turn in played.acknowledged]
     console.print(table(len(conversations), played, verdict, own_s))

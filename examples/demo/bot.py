@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from salon import Log, Message, Session, receive
 
-NAMED = re.compile(r"\b(?:my name is|i am|i'm|call me)\s+([A-Z]\w+)", re.IGNORECASE)
+NAMED = re.compile(r"\b(?i:my name is|i am|i'm|call me)\s+([A-ZÀ-ÖØ-Þ]\w+)")
 
 
 class Line(BaseModel, frozen=True):
