@@ -17,6 +17,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("actors/salon_actors", "persistence/salon_persistence", "runtime/salon")
 EDGES: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
     {
+        "actors/salon_actors/clock.py": {"clock": "the port itself: the system's clock behind a protocol"},
+        "actors/salon_actors/asyncio_host.py": {"clock": "the port itself: run later, on the asyncio loop"},
+        "actors/salon_actors/trio_host.py": {"clock": "the port itself: run later, on the trio loop"},
+        "persistence/salon_persistence/files.py": {"files": "the port itself: the files of a store, and their lock"},
         "runtime/salon/chance.py": {"chance": "the port itself: the system's random source behind a protocol"},
     }
 )
