@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from salon_persistence.bridge import Bridge
-
 from salon import errors
 from salon.metrics import Counters
 from salon.resident import Resident, windows_of
 from salon.session import Session
+from salon.translation import translated
 from salon_actors import HostLoop, Promise
 from salon_persistence import errors as store_errors
+from salon_persistence.bridge import Bridge
 from salon_persistence.image import replay
 from salon_persistence.records import LogPage, StoredSession
 from salon_persistence.store import Address, ByPublicId
@@ -113,24 +113,3 @@ class Residents:
             return await self._bridge.read_pages(sid, field, before, items)
         except store_errors.StoreError as error:
             raise translated(error) from error
-
-
-def translated(error: Exception) -> Exception:
-    """A store's error as the public one, with its cause; anything else as it is."""
-    if not isinstance(error, store_errors.StoreError):
-        return error
-    public: Exception = _PUBLIC.get(type(error), errors.StoreUnavailable)(str(error))
-    public.__cause__ = error
-    return public
-
-
-_PUBLIC: Any = {
-    store_errors.StoreInUse: errors.StoreInUse,
-    store_errors.StoreUnavailable: errors.StoreUnavailable,
-    store_errors.StoreFailed: errors.StoreUnavailable,
-    store_errors.NotAStore: errors.Corrupt,
-    store_errors.FormatTooNew: errors.SchemaTooNew,
-    store_errors.CorruptRecord: errors.Corrupt,
-    store_errors.NameTaken: errors.NameTaken,
-    store_errors.RecordRefused: errors.NotApplied,
-}

@@ -6,8 +6,6 @@ from contextvars import ContextVar
 from itertools import count
 from typing import Any
 
-from salon_persistence.bridge import Bridge
-
 from salon import errors, message
 from salon.frame import RUNNING
 from salon.health import Health
@@ -19,6 +17,7 @@ from salon.session import Session
 from salon.settings import Settings
 from salon.turn_envelope import TurnEnvelope
 from salon_actors import Clock, HostLoop, MailboxFull, Scheduler
+from salon_persistence.bridge import Bridge
 
 
 class Admission:
@@ -109,6 +108,6 @@ def _handler(cls: type[Session[Any, Any]], sent: Message[Any]) -> Handler:
     if handler is None:
         known = ", ".join(message.__name__ for message in handlers) or "nothing"
         error = errors.NoHandler(f"{cls.__name__} does not handle {type(sent).__name__}; it handles {known}.")
-        error.message = sent if isinstance(sent, Message) else None
+        error.message = sent
         raise error
     return handler

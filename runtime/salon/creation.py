@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
-from salon_persistence.bridge import Bridge
 
-from salon.activation import Residents, translated
+from salon.activation import Residents
 from salon.chance import Chance, session_id
 from salon.draft import Draft
 from salon.gate import Gate
@@ -18,9 +17,11 @@ from salon.metrics import Counters
 from salon.resident import Resident
 from salon.session import Session
 from salon.settings import Settings
+from salon.translation import translated
 from salon.wall import Wall
 from salon_actors import Clock, HostLoop
 from salon_persistence import errors as store_errors
+from salon_persistence.bridge import Bridge
 from salon_persistence.image import SessionImage
 from salon_persistence.records import SessionRow, TurnRecord
 from salon_persistence.store import Applied, Outcome, Refused

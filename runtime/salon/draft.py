@@ -45,7 +45,8 @@ class Draft:
         logs = _logs(codec, cores)
         if ready is None:
             return cls(codec, image, logs, codec.decode(image.state, logs))
-        ready.__dict__.update(logs)
+        for name, log in logs.items():
+            vars(ready)[name] = log  # not by assignment: the state's class may be frozen, or validate it
         return cls(codec, image, logs, ready)
 
     @classmethod

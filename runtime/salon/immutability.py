@@ -48,7 +48,8 @@ def _first(parts: tuple[Any, ...], seen: frozenset[Any]) -> str | None:
     return next((found for part in parts if (found := changeable_part(part, seen)) is not None), None)
 
 
-def _changeable_class(cls: type, seen: frozenset[Any]) -> str | None:
+def _changeable_class(cls: type[object], seen: frozenset[Any]) -> str | None:
+    parts: dict[str, Any]
     if cls in ATOMS or issubclass(cls, enum.Enum):
         return None
     if issubclass(cls, BaseModel):
@@ -59,7 +60,7 @@ def _changeable_class(cls: type, seen: frozenset[Any]) -> str | None:
         if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed hides it
             return f"{cls.__name__} is not frozen"
         parts = get_type_hints(cls)
-    elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    elif tuple in cls.__bases__ and hasattr(cls, "_fields"):
         parts = get_type_hints(cls)
     else:
         return cls.__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -314,7 +314,7 @@ class Log(Generic[T]):
     def bind(self, core: LogCore[T]) -> Log[T]:
         """A log over the committed image, to read and to stage changes in."""
         image = core.image
-        bound: Log[T] = Log.__new__(Log)
+        bound = cast("Log[T]", object.__new__(Log))
         bound.resident, bound.name = self.resident, self.name
         bound.former_names, bound.schema_version = self.former_names, self.schema_version
         bound._core = core

@@ -7,7 +7,6 @@ from typing import Any
 
 import anyio
 from pydantic import JsonValue
-from salon_persistence.bridge import Bridge
 
 from salon.activation import Residents
 from salon.admission import Admission
@@ -25,6 +24,7 @@ from salon.turn_envelope import TurnEnvelope
 from salon.turns import Turns
 from salon.wall import Wall
 from salon_actors import Clock, HostLoop, Scheduler
+from salon_persistence.bridge import Bridge
 from salon_persistence.store import StoreInfo
 
 logger = logging.getLogger("salon")
@@ -105,13 +105,19 @@ class Machinery:
         """Admits nothing more, finishes what was accepted, and closes the store."""
         self._refusal = Draining
         with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(self.settings.drain_deadline_s):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._hurry, group.cancel_scope)
                 await self.scheduler.wait_idle()
+                group.cancel_scope.cancel()
             await self.scheduler.close()
             self.health.close()
             await self.bridge.close()
             self._refusal = RuntimeNotRunning
             await self.host.close()
+
+    async def _hurry(self, scope: anyio.CancelScope) -> None:
+        await self.clock.sleep(self.settings.drain_deadline_s)
+        scope.cancel()
 
     def stats(self) -> dict[str, JsonValue]:
         """Counters since `open`, and how things stand now."""

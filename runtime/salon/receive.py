@@ -7,7 +7,8 @@ import types
 import typing
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from functools import partial
+from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar, overload
 
 from pydantic import TypeAdapter
 
@@ -61,17 +62,21 @@ def receive(target: Any = None, /, *, timeout_s: float | None = None) -> Any:
     """
     if timeout_s is not None and not 0 < timeout_s < float("inf"):
         raise ConfigurationError(f"@receive(timeout_s={timeout_s}): it must be above 0.")
-    if isinstance(target, type) and issubclass(target, Message):
-        return Receiver(Options(target, timeout_s))
+    if _is_message(target):
+        return Receiver[Any](Options(target, timeout_s))
     options = Options(None, timeout_s)
     if target is None:
-        return lambda handler: _marked(handler, options)
+        return partial(_marked, options)
     if callable(target) and not isinstance(target, type):
-        return _marked(target, options)
+        return _marked(options, target)
     raise ConfigurationError(f"@receive({target!r}): give it a class of messages, or nothing.")
 
 
-def _marked(handler: F, options: Options) -> F:
+def _is_message(target: Any) -> TypeGuard[type[Message[Any]]]:
+    return isinstance(target, type) and issubclass(target, Message)
+
+
+def _marked(options: Options, handler: Any) -> Any:
     setattr(handler, MARK, options)
     return handler
 
@@ -136,7 +141,7 @@ def _annotated_message(name: str, function: Function, names: Mapping[str, Any]) 
     if annotation is inspect.Parameter.empty:
         raise ConfigurationError(f"{name}: annotate its message, or write `@receive(Say)`.")
     message = _resolved(name, function, annotation, names)
-    if not (isinstance(message, type) and issubclass(message, Message)):
+    if not _is_message(message):
         raise ConfigurationError(f"{name} takes {annotation!r}, which is no Message.")
     return message
 

@@ -8,9 +8,7 @@ from typing import Any, Self, TypeVar, overload
 
 import anyio
 from pydantic import BaseModel, JsonValue
-from salon_persistence.bridge import bridge_for
 
-from salon.activation import translated
 from salon.chance import Chance, SystemChance
 from salon.creation import SessionKeys
 from salon.errors import ConfigurationError, NameTaken, RuntimeNotRunning
@@ -22,8 +20,10 @@ from salon.page import Page, check_limit
 from salon.session import Session
 from salon.settings import Settings
 from salon.store_url import store_of
+from salon.translation import translated
 from salon_actors import Clock, Ready, SystemClock, current_host_loop
 from salon_persistence import errors as store_errors
+from salon_persistence.bridge import bridge_for
 from salon_persistence.records import Lifecycle
 from salon_persistence.store import Address, ByName, ByPublicId, SessionQuery, Store
 

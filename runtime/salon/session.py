@@ -63,7 +63,8 @@ class Session(Generic[S0, D0]):
             raise ConfigurationError(f"{cls.__name__}: schema_version is {schema_version}; it starts at 1.")
         _check_attributes(cls)
         states: StateCodec[Any] = StateCodec(_state_of(cls))
-        names = sys._getframe(1).f_locals  # where the class stands, for classes defined inside a function
+        # Where the class stands, for classes defined inside a function.
+        names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
         handlers = handlers_of(cls, names)
         cls.salon_type = SessionType(name or cls.__name__, tuple(former_names), schema_version, states, handlers)
 
@@ -119,8 +120,9 @@ def _state_of(cls: type) -> type[BaseModel]:
 def _check_attributes(cls: type) -> None:
     """A mutable class attribute would be shared by all sessions of the class."""
     for name, value in vars(cls).items():
+        kind = type(value).__name__
         if isinstance(value, CHANGEABLE) and not name.startswith("__"):
             raise ConfigurationError(
-                f"{cls.__name__}.{name} is a {type(value).__name__} that all sessions would share. "
+                f"{cls.__name__}.{name} is a {kind} that all sessions would share. "
                 f"Put it in {_state_of(cls).__name__}, or make it immutable."
             )

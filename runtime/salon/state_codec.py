@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeGuard, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -37,7 +37,7 @@ class StateCodec(Generic[S]):
             raise ConfigurationError(f"{model.__name__} has private attributes, which are not stored: {private}.")
 
     def _add_log(self, name: str, annotation: Any, default: object) -> None:
-        template = default if isinstance(default, Log) else Log[Any]()
+        template = default if _is_log(default) else Log[Any]()
         (item,) = get_args(annotation)
         self.templates[name] = template
         self.logs[name] = LogItems(template.name or name, item, template.resident, template.schema_version)
@@ -85,3 +85,7 @@ class StateCodec(Generic[S]):
             )
             raise StateInvalid(f"{self.model.__name__} is not valid: {wrong}.") from None
         return state
+
+
+def _is_log(value: object) -> TypeGuard[Log[Any]]:
+    return isinstance(value, Log)

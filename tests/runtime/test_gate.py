@@ -1,7 +1,7 @@
 """A reply leaves when its turn is durable; what the store did not take has not happened."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Counting:
 
 
 @asynccontextmanager
-async def counting(place: Place, *points: FaultPoint, **settings: float) -> AsyncIterator[Counting]:
+async def counting(place: Place, *points: FaultPoint, **settings: float) -> AsyncGenerator[Counting]:
     """A session whose creation is write number 1."""
     store = FaultyStore(place.store(), points)
     async with Runtime(Counter, store=store, settings=Settings.model_validate(settings)) as runtime:

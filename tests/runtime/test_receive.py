@@ -87,7 +87,7 @@ def test_an_async_generator_is_told_at_the_definition() -> None:
     with pytest.raises(ConfigurationError, match=r"^Chat\.say is an async generator"):
 
         class Chat(Session):  # pyright: ignore[reportUnusedClass]
-            @receive
+            @receive  # pyright: ignore
             async def say(self, message: Say):  # type: ignore[no-untyped-def]  # pyright: ignore
                 yield message.text
 
@@ -101,7 +101,7 @@ def test_an_annotation_that_does_not_resolve_is_told_with_the_way_out() -> None:
 
         class Chat(Session):  # pyright: ignore[reportUnusedClass]
             @receive
-            async def say(self, message: "Weather") -> str:
+            async def say(self, message: "Weather") -> str:  # pyright: ignore[reportUnknownParameterType]
                 return "sun"
 
 
