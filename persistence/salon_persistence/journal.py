@@ -7,8 +7,8 @@ Fields are added at the end, and missing ones take their default.
 Key numbers never change.
 """
 
+import struct
 from collections.abc import Mapping, Sequence
-from struct import error as StructError
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -161,7 +161,7 @@ def _sealed(kind: int, schema_version: int, ordinal: int, suborder: int, parts: 
     packer = Packer(default=_plain, buf_size=_BUFFER_BYTES)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the stubs lag behind
     try:
         return seal(kind, schema_version, ordinal, suborder, packer.pack(parts))
-    except (TypeError, ValueError, OverflowError, StructError) as reason:
+    except (TypeError, ValueError, OverflowError, struct.error) as reason:
         name = Kind(kind).name.lower()
         raise RecordRefused(f"A {name} cannot be encoded: {type(reason).__name__}: {reason}.") from reason
 
@@ -234,7 +234,7 @@ def _turn(parts: dict[int, Any], sid: int, version: int, schema_version: int) ->
         turn=parts.get(_TURN, ""),
         at_us=parts.get(_AT, 0),
         whole=parts.get(_WHOLE, False),
-        state=parts.get(_STATE, NOTHING),
+        state=dict(parts.get(_STATE, NOTHING)),
         logs=tuple(_to_delta(delta) for delta in parts.get(_LOGS, ())),
         created=_to_row(parts.get(_CREATED)),
         row=_to_row(parts.get(_ROW)),

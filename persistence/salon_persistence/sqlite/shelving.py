@@ -7,7 +7,7 @@ import sqlite3
 
 from salon_persistence.errors import RecordRefused
 from salon_persistence.journal import encode_page, encode_snapshot
-from salon_persistence.records import LogPage, SnapshotRecord
+from salon_persistence.records import SnapshotRecord
 from salon_persistence.sqlite.rows import slots
 
 PRUNED_ROWS_MAX = 1024
@@ -72,19 +72,15 @@ def _place(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> tuple[in
 
 
 def _write_pages(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> None:
-    sid = snapshot.sid
+    sid, pages = snapshot.sid, snapshot.pages
+    bodies = [encode_page(page, sid) for page in pages]  # First, because it refuses a page that is empty.
     connection.executemany(_DROP_PAGE, [(sid, field, first) for field, first in snapshot.pages_dropped])
     # A snapshot that was lost may have left pages that were cut elsewhere.
-    connection.executemany(_DROP_PAGES, [(sid, page.field, page.first, _last(page)) for page in snapshot.pages])
-    fields = {page.field for page in snapshot.pages} & snapshot.logs.keys()
+    connection.executemany(_DROP_PAGES, [(sid, page.field, page.first, page.items[-1][0]) for page in pages])
+    fields = {page.field for page in pages} & snapshot.logs.keys()
     connection.executemany(_DROP_NEWER_PAGES, [(sid, field, snapshot.logs[field].paged) for field in sorted(fields)])
-    connection.executemany(_PAGE, [(sid, page.field, page.first, encode_page(page, sid)) for page in snapshot.pages])
-
-
-def _last(page: LogPage) -> int:
-    if not page.items:
-        raise RecordRefused("A page without items cannot be stored.")
-    return page.items[-1][0]
+    rows = [(sid, page.field, page.first, body) for page, body in zip(pages, bodies, strict=True)]
+    connection.executemany(_PAGE, rows)
 
 
 def _prune(connection: sqlite3.Connection, sid: int, lsn: int) -> None:
