@@ -34,7 +34,7 @@ class Echo:
         return envelope.message
 
     def finish(self, actor: Actor[Envelope], envelope: Envelope, ending: Ending) -> bool:
-        if isinstance(ending, Returned):
+        if isinstance(ending, Returned) and not envelope.promise.done():
             envelope.promise.set_result(ending.value)
         return True
 
@@ -84,12 +84,12 @@ async def salon_cell(n: int, suspends: bool) -> float:
     await scheduler.open()
 
     def bind(actor: Actor[Envelope]) -> Callable[[Any], Awaitable[Any]]:
-        promise, submit = host.promise, scheduler.submit
+        new_reply, submit = host.reply, scheduler.submit
         deadline = clock.monotonic() + 300
 
         async def ask(message: object) -> object:
-            reply = promise()
-            submit(actor, Envelope(message, reply, deadline=deadline))
+            reply = new_reply()
+            submit(actor, Envelope(message, reply, deadline))
             return await reply
 
         return ask

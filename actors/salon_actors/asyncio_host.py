@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context
 from typing import Any, Generic, TypeVar, TypeVarTuple, final
@@ -96,6 +96,9 @@ class AsyncioHostLoop:
     def promise(self) -> AsyncioPromise[Any]:
         return AsyncioPromise(self._loop)
 
+    def reply(self) -> asyncio.Future[Any]:
+        return self._loop.create_future()
+
     def post(self, fn: Callable[[*Ts], object], /, *args: *Ts) -> None:
         with suppress(RuntimeError):  # The loop is closed: nobody is left to hear it.
             self._loop.call_soon_threadsafe(fn, *args)
@@ -120,8 +123,10 @@ class AsyncioHostLoop:
                 raise error from errors
             raise
 
-    async def call_protected(self, async_fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts) -> None:
-        await async_fn(*args)
+    def protect(
+        self, async_fn: Callable[[*Ts], Coroutine[Any, Any, object]], /
+    ) -> Callable[[*Ts], Coroutine[Any, Any, object]]:
+        return async_fn
 
     def watch(self, scope: anyio.CancelScope, /) -> Watch:
         try:

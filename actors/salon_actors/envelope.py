@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any
 
-from salon_actors.park import Promise
+from salon_actors.park import Reply
 
 
 class Envelope:
@@ -11,12 +11,10 @@ class Envelope:
 
     __slots__ = ("deadline", "message", "promise", "size_bytes")
 
-    def __init__(
-        self, message: object, promise: Promise[Any], *, deadline: float | None = None, size_bytes: int = 0
-    ) -> None:
+    def __init__(self, message: object, promise: Reply[Any], deadline: float = inf, size_bytes: int = 0) -> None:
         self.message = message
         self.promise = promise
         """The reply; the engine never settles it, the behaviour does."""
-        self.deadline = inf if deadline is None else deadline
-        """Seconds of `Clock.monotonic`; may be moved later, never earlier."""
+        self.deadline = deadline
+        """Seconds of `Clock.monotonic`, infinite when there is none; may be moved later, never earlier."""
         self.size_bytes = size_bytes

@@ -4,13 +4,13 @@ A `HostLoop` belongs to one loop and one thread. All but `post` and `is_current`
 """
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Protocol, TypeVarTuple
 
 import anyio
 
-from salon_actors.park import Promise
+from salon_actors.park import Promise, Reply
 from salon_actors.scopes import Watch
 
 Ts = TypeVarTuple("Ts")
@@ -30,7 +30,13 @@ class HostLoop(Protocol):
         """Are we on this loop, right now?"""
         ...
 
-    def promise(self) -> Promise[Any]: ...
+    def promise(self) -> Promise[Any]:
+        """For any number of waiters."""
+        ...
+
+    def reply(self) -> Reply[Any]:
+        """For one waiter."""
+        ...
 
     def post(self, fn: Callable[[*Ts], object], /, *args: *Ts) -> None:
         """Call `fn` soon on the loop, in the order of posting. From any thread; a loop that is gone is no error."""
@@ -50,8 +56,10 @@ class HostLoop(Protocol):
         """
         ...
 
-    async def call_protected(self, async_fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts) -> None:
-        """Await `async_fn`, keeping Ctrl-C out of it where the backend can: the host's own task gets it then."""
+    def protect(
+        self, async_fn: Callable[[*Ts], Coroutine[Any, Any, object]], /
+    ) -> Callable[[*Ts], Coroutine[Any, Any, object]]:
+        """The same function, with Ctrl-C kept out of it where the backend can: the host's own task gets it then."""
         ...
 
     def watch(self, scope: anyio.CancelScope, /) -> Watch:

@@ -7,6 +7,7 @@ never holds the others, and one that does not costs no task switch. A worker is 
 import contextvars
 import logging
 from collections import Counter, deque
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -16,7 +17,7 @@ from anyio.abc import TaskGroup
 from salon_actors.actor import Actor, Phase
 from salon_actors.behaviour import CLOSED, Behaviour, Cancelled, Ending, Raised, Returned
 from salon_actors.clock import Clock
-from salon_actors.context import in_context
+from salon_actors.context import OVER
 from salon_actors.envelope import Envelope
 from salon_actors.errors import ForeignCancellation, MailboxFull, SchedulerClosed
 from salon_actors.hostloop import HostLoop
@@ -108,6 +109,7 @@ class Scheduler(Generic[A, E]):
         self._closed: Promise[None] | None = None
         self._base: contextvars.Context
         self._group: TaskGroup
+        self._run_worker: Callable[[Worker[A, E]], Coroutine[Any, Any, object]]
 
     # Life
 
@@ -154,15 +156,17 @@ class Scheduler(Generic[A, E]):
 
     def _begin(self, scope: anyio.CancelScope) -> None:
         self._is_fast = self._host.watch(scope).is_fast
+        self._run_worker = self._host.protect(self._work if self._is_fast else self._work_contained)
         self._cancelled = anyio.get_cancelled_exc_class()
         self._is_open = True
         self._opened.set_result(None)
 
     def _halt(self) -> None:
         self._is_open = False
-        for worker in self._parked:
-            self._unpark(worker)
-        self._parked.clear()
+        while self._parked:
+            worker = self._parked.pop()
+            if not worker.pause.done():
+                worker.pause.set_result(None)
         for worker in tuple(self._workers):
             if worker.envelope is not None:
                 self._supervision.cancel(worker, CLOSED)
@@ -193,7 +197,10 @@ class Scheduler(Generic[A, E]):
             raise SchedulerClosed
         if actor.phase is IDLE:
             actor.first = envelope
-            self._make_ready(actor)
+            actor.phase = READY
+            self._ready.append(actor)
+            if self._waking is None:
+                self._wake_one()
         elif actor.depth >= self._mailbox_messages_max:
             raise MailboxFull(actor.depth, self._mailbox_messages_max)
         else:
@@ -321,18 +328,15 @@ class Scheduler(Generic[A, E]):
             actor.phase = IDLE
 
     def _wake_one(self) -> None:
-        if self._parked:
-            self._waking = self._parked.pop()
-            self._unpark(self._waking)
-        else:
-            self._waking = Worker()
-            self._workers[self._waking] = None
-            work = self._work if self._is_fast else self._work_contained
-            self._base.copy().run(self._group.start_soon, self._host.call_protected, work, self._waking)
-
-    def _unpark(self, worker: Worker[A, E]) -> None:
-        if worker.pause is not None:
-            worker.pause.set_result(None)
+        while self._parked:
+            worker = self._parked.pop()
+            if not worker.pause.done():  # Done when its task was cancelled by somebody else: it leaves.
+                self._waking = worker
+                worker.pause.set_result(None)
+                return
+        self._waking = worker = Worker[A, E](self._behaviour.handle)
+        self._workers[worker] = None
+        self._base.copy().run(self._group.start_soon, self._run_worker, worker)
 
     async def _work_contained(self, worker: Worker[A, E]) -> None:
         """Where a stray scope cannot be closed, the task that ends inside it fails: keep that from the others."""
@@ -346,10 +350,8 @@ class Scheduler(Generic[A, E]):
         try:
             with anyio.CancelScope(shield=True) as worker.scope:
                 worker.watch = self._host.watch(worker.scope)
-                try:
-                    await self._turns(worker)
-                except self._cancelled:
-                    pass  # While it was parked: by us, or by a loop that cancels every task it knows.
+                await self._turns(worker)
+                worker.driver.close()
                 await worker.watch.unwind()
         finally:
             self._leave(worker)
@@ -357,8 +359,6 @@ class Scheduler(Generic[A, E]):
     def _leave(self, worker: Worker[A, E]) -> None:
         """Hand on what this worker was meant to do: it may have been woken, or the only one."""
         del self._workers[worker]
-        if worker in self._parked:
-            self._parked.remove(worker)
         if self._waking is worker:
             self._waking = None
         if self._is_open and self._ready and self._waking is None:
@@ -366,61 +366,65 @@ class Scheduler(Generic[A, E]):
         self._note_idle()
 
     async def _turns(self, worker: Worker[A, E]) -> None:
-        ready = self._ready
+        ready, base, supervision = self._ready, self._base, self._supervision
+        send, is_clean = worker.driver.send, worker.watch.is_clean
         while self._is_open:
             if self._waking is worker:
                 self._waking = None
-            self._supervision.wake()
+            if supervision.is_parked:
+                supervision.wake()
             budget = BUDGET
             while ready and budget:
                 budget -= 1
                 actor = ready.popleft()
                 if ready and self._waking is None:
-                    self._wake_one()
-                envelope = self._take(actor)
-                if envelope is None:
-                    actor.phase = IDLE
-                elif envelope.deadline <= self._supervision.now:
-                    self._supervision.expire(actor, envelope, started=False)
-                    self._go_on(actor)
-                else:
-                    ending = await self._turn(worker, actor, envelope)
-                    self._finish(worker, actor, envelope, ending)
-                    if worker.reason is not None or not worker.watch.is_clean():
-                        self._note_retired(worker, envelope)
-                        return
+                    self._wake_one()  # If this handler suspends, the spare goes on with the rest.
+                envelope = actor.first
+                if envelope is not None and envelope.deadline > supervision.now:
+                    actor.first = None
+                elif (envelope := self._take_timely(actor)) is None:
+                    continue
+                actor.phase, actor.worker = RUNNING, worker
+                worker.actor, worker.envelope, worker.started_at = actor, envelope, supervision.now
+                context = base.copy()
+                waits_for = context.run(send, (actor, envelope))
+                if waits_for is not OVER:
+                    await worker.driver.go_on(context, waits_for)
+                self._end_turn(worker, actor, envelope)
+                if worker.reason is not None or not is_clean():
+                    self._note_retired(worker, envelope)
+                    return
             if ready and self._waking is None:
                 self._wake_one()
             if not self._is_open or len(self._parked) >= PARKED_MAX:
                 return
-            self._note_idle()
-            worker.pause = self._host.promise()
+            if self._idle_waiters:
+                self._note_idle()
+            worker.pause = self._host.reply()
             self._parked.append(worker)
-            await worker.pause
+            try:
+                await worker.pause
+            except self._cancelled:  # By a loop that cancels every task it knows.
+                if worker in self._parked:
+                    self._parked.remove(worker)
+                return
 
-    async def _turn(self, worker: Worker[A, E], actor: A, envelope: E) -> Ending:
-        actor.phase, actor.worker = RUNNING, worker
-        worker.actor, worker.envelope, worker.started_at = actor, envelope, self._supervision.now
-        try:
-            value = await in_context(self._base.copy().run, self._behaviour.handle(actor, envelope))
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it concerns this turn first
-            return self._failure(worker, error)
-        if worker.reason is not None:
-            return Cancelled(worker.reason)
-        return Returned(value)
+    def _take_timely(self, actor: A) -> E | None:
+        """The message to run. None: there is no turn now, because what waited has expired."""
+        envelope = self._take(actor)
+        if envelope is None:
+            actor.phase = IDLE
+        elif envelope.deadline <= self._supervision.now:
+            self._supervision.expire(actor, envelope, started=False)
+            self._go_on(actor)
+            return None
+        return envelope
 
-    def _failure(self, worker: Worker[A, E], error: BaseException) -> Ending:
-        if worker.reason is not None:
-            return Cancelled(worker.reason, error)
-        if not isinstance(error, self._cancelled):
-            return Raised(error)
-        foreign = ForeignCancellation()
-        foreign.__cause__ = error
-        return Raised(foreign)
-
-    def _finish(self, worker: Worker[A, E], actor: A, envelope: E, ending: Ending) -> None:
+    def _end_turn(self, worker: Worker[A, E], actor: A, envelope: E) -> None:
+        driver = worker.driver
+        value, error = driver.value, driver.error
+        driver.value = driver.error = None
+        ending = Returned(value) if error is None and worker.reason is None else self._failure(worker, error)
         try:
             free = self._behaviour.finish(actor, envelope, ending)
         except Exception:
@@ -435,8 +439,18 @@ class Scheduler(Generic[A, E]):
         else:
             actor.phase = READY
             self._ready.append(actor)
-        if not isinstance(ending, Returned) and ending.error is not None and (end := deadly(ending.error)) is not None:
+        if error is not None and (end := deadly(error)) is not None:
             raise end
+
+    def _failure(self, worker: Worker[A, E], error: BaseException | None) -> Ending:
+        if worker.reason is not None:
+            return Cancelled(worker.reason, error)
+        assert error is not None
+        if not isinstance(error, self._cancelled):
+            return Raised(error)
+        foreign = ForeignCancellation()
+        foreign.__cause__ = error
+        return Raised(foreign)
 
     def _note_retired(self, worker: Worker[A, E], envelope: E) -> None:
         name = type(envelope.message).__qualname__

@@ -51,6 +51,11 @@ class Supervision(Generic[A, E]):
             self._look_at_running()
             self._look_at_waiting()
 
+    @property
+    def is_parked(self) -> bool:
+        """Nothing runs and nothing waits, so that it looks at nothing until `wake`."""
+        return self._pause is not None
+
     def wake(self) -> None:
         """There is something to look at."""
         if self._pause is not None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
@@ -81,6 +81,44 @@ class TrioPromise(Generic[T]):
         return self._value
 
 
+PENDING = object()
+
+
+@final
+class TrioReply(Generic[T]):
+    __slots__ = ("_error", "_value", "_waiter")
+
+    def __init__(self) -> None:
+        self._value: Any = PENDING
+        self._error: BaseException | None = None
+        self._waiter: Task | None = None
+
+    def done(self) -> bool:
+        return self._value is not PENDING
+
+    def set_result(self, value: T, /) -> None:
+        self._value = value
+        if self._waiter is not None:
+            reschedule(self._waiter)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._error = error
+        self.set_result(None)  # type: ignore[arg-type]
+
+    def _leave(self, _: RaiseCancelT) -> Abort:
+        self._value = self._waiter = None
+        return Abort.SUCCEEDED
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self._value is PENDING:
+            self._waiter = current_task()
+            yield from wait_task_rescheduled(self._leave).__await__()  # noqa: ASYNC105 - a generator
+            self._waiter = None
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[no-any-return]
+
+
 @final
 class TrioTimer:
     __slots__ = ("_timers", "args", "due", "fn", "number")
@@ -155,11 +193,6 @@ def guarded(fn: Callable[..., object], *args: object) -> None:
         LOG.exception("A callback on the host loop failed.")
 
 
-@trio.lowlevel.enable_ki_protection
-async def protected(async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
-    await async_fn(*args)
-
-
 @final
 class TrioHostLoop:
     __slots__ = ("_tasks", "_timers", "_token", "thread_name")
@@ -178,6 +211,9 @@ class TrioHostLoop:
 
     def promise(self) -> TrioPromise[Any]:
         return TrioPromise()
+
+    def reply(self) -> TrioReply[Any]:
+        return TrioReply()
 
     def post(self, fn: Callable[[*Ts], object], /, *args: *Ts) -> None:
         with suppress(trio.RunFinishedError):
@@ -209,8 +245,14 @@ class TrioHostLoop:
         finally:
             self._tasks.pop(scope).set_result(None)
 
-    async def call_protected(self, async_fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts) -> None:
-        await protected(async_fn, *args)
+    def protect(
+        self, async_fn: Callable[[*Ts], Coroutine[Any, Any, object]], /
+    ) -> Callable[[*Ts], Coroutine[Any, Any, object]]:
+        @trio.lowlevel.enable_ki_protection
+        async def protected(*args: *Ts) -> None:
+            await async_fn(*args)
+
+        return protected
 
     def watch(self, scope: anyio.CancelScope, /) -> Watch:
         try:

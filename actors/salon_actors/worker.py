@@ -1,11 +1,13 @@
 """The worker: a task that runs turns of many actors, one after another."""
 
+from collections.abc import Callable, Coroutine
 from math import inf
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 
-from salon_actors.park import Promise
+from salon_actors.context import Driver
+from salon_actors.park import Reply
 from salon_actors.scopes import Watch
 
 A = TypeVar("A")
@@ -15,12 +17,17 @@ E = TypeVar("E")
 class Worker(Generic[A, E]):
     """What a worker's task and the supervision know of each other. It is reused only after a clean turn."""
 
-    __slots__ = ("actor", "cancelled_at", "envelope", "is_reported", "pause", "reason", "scope", "started_at", "watch")
+    __slots__ = (
+        "actor", "cancelled_at", "driver", "envelope", "is_reported", "pause", "reason", "scope", "started_at", "watch",
+    )  # fmt: skip
 
+    pause: Reply[None]
+    """What it waits for while it is parked."""
     scope: anyio.CancelScope
     watch: Watch
 
-    def __init__(self) -> None:
+    def __init__(self, handle: Callable[[A, E], Coroutine[Any, Any, object]]) -> None:
+        self.driver = Driver(handle)
         self.actor: A | None = None
         self.envelope: E | None = None
         """What it runs; None while it runs nothing."""
@@ -31,8 +38,6 @@ class Worker(Generic[A, E]):
         self.cancelled_at = inf
         self.is_reported = False
         """The turn was reported as stuck."""
-        self.pause: Promise[None] | None = None
-        """What it waits for while it is parked."""
 
     def cancel(self, reason: str, now: float) -> None:
         """Cancel the turn. The first reason stands."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, TypeAlias
 
 import anyio
@@ -136,7 +137,7 @@ class Stage:
         return reply
 
     def envelope(self, handler: Handler, reply: Promise[Any], within_s: float | None = None) -> Envelope:
-        return Envelope(handler, reply, deadline=None if within_s is None else self.clock.now + within_s)
+        return Envelope(handler, reply, inf if within_s is None else self.clock.now + within_s)
 
 
 @asynccontextmanager
