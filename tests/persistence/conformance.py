@@ -20,7 +20,7 @@ from salon_persistence.store import (
     SessionQuery,
     Store,
 )
-from tests.persistence.sessions import NOW_US, WINDOWS, created, lines_of, row, said, snapshot, turn
+from tests.persistence.sessions import EVERY_PART, NOW_US, WINDOWS, created, lines_of, row, said, snapshot, turn
 
 
 class Place(Protocol):
@@ -469,8 +469,6 @@ async def pages_that_were_cut_elsewhere_give_way(place: Place) -> None:
 
 
 async def every_part_of_a_turn_comes_back(place: Place) -> None:
-    from tests.persistence.test_journal import EVERY_PART
-
     record = replace(EVERY_PART, sid=1, version=2, generation=0, created=None, row=row(1, generation=0))
     async with opened(place) as store:
         await applied(store, created(1), record)
@@ -557,6 +555,20 @@ async def without_the_lock_the_epoch_fences_the_older_owner_for_ever(place: Plac
     async with opened(place) as store:
         assert await history(store) == [1, 2, 3, 4]
         assert await store.load(ByPublicId("public-7"), WINDOWS) is None
+
+
+async def without_the_lock_an_older_owner_writes_no_snapshot(place: Place) -> None:
+    old = place.store()
+    await old.open()
+    done = await grown(old, 3)
+    place.unlock()
+    async with opened(place) as new:
+        for outcome in await old.keep([snapshot(1, 2, done[1].lsn)]):
+            is_fenced(outcome, whole_store=True)
+        for outcome in await old.commit([turn(1, 4)]):
+            is_fenced(outcome, whole_store=True)
+        assert await history(new) == [1, 2, 3]
+    await old.close()
 
 
 async def the_epoch_grows_with_every_owner_and_an_unclean_end_is_seen(place: Place) -> None:
@@ -667,6 +679,7 @@ CHECKS: tuple[Check, ...] = (
     the_list_follows_activity,
     a_second_owner_is_refused,
     without_the_lock_the_epoch_fences_the_older_owner_for_ever,
+    without_the_lock_an_older_owner_writes_no_snapshot,
     the_epoch_grows_with_every_owner_and_an_unclean_end_is_seen,
     time_never_runs_below_what_was_seen,
     a_store_that_is_closed_refuses_and_can_be_opened_again,

@@ -3,9 +3,14 @@
 from typing import Any
 
 from salon_persistence.records import (
+    DeadLetterRow,
+    InboxRow,
+    LedgerEntry,
     LogDelta,
     LogPage,
     LogShape,
+    OutboxRow,
+    Reminder,
     SessionRow,
     SnapshotRecord,
     StoredSession,
@@ -14,6 +19,46 @@ from salon_persistence.records import (
 
 NOW_US = 1_700_000_000_000_000
 WINDOWS = {"chat": {"lines": 50}}
+
+EVERY_PART = TurnRecord(
+    sid=7,
+    version=3,
+    generation=2,
+    schema_version=4,
+    turn="1-81",
+    at_us=5,
+    whole=True,
+    state={"count": b"\x01"},
+    logs=(LogDelta("lines", 1, 9, ((8, b"eight"),), ((2, 4),), {5: b"five"}, {"key": 8}),),
+    created=SessionRow(
+        uid=b"u" * 16,
+        public_id="p",
+        type="chat",
+        tenant="t",
+        name="n",
+        user_id="u",
+        conversation_id="c",
+        device_id="d",
+        generation=1,
+        lifecycle="revoked",
+        reason="why",
+        owner_epoch=3,
+        deadline_us=1,
+        created_us=2,
+        activity_us=3,
+        facts=b"f",
+    ),
+    row=SessionRow(uid=b"v" * 16, public_id="q", type="chat", created_us=2, activity_us=3),
+    activity_us=6,
+    deadline_us=7,
+    reminders=(Reminder("r", None, 2, "skip", "say", 2, b"b"),),
+    inbox_added=(InboxRow(8, "1-82", 3, 1, "say", 2, b"b", "k", 9, 1, started=True),),
+    inbox_settled=("1-80",),
+    outbox=(OutboxRow("k", "text", 2, b"b"),),
+    ledger=(LedgerEntry("k", b"f", "1-81", "done", 5, 2, b"reply"),),
+    dead_letters=(DeadLetterRow("1-79", "crash", "say", 2, b"b", 3, "ValueError", 2),),
+)
+"""A turn in which no part is empty."""
 
 
 def row(number: int = 1, **changes: Any) -> SessionRow:

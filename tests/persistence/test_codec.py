@@ -5,7 +5,7 @@ from collections import OrderedDict
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -41,19 +41,19 @@ def same(left: object, right: object) -> bool:
 
 
 def exact(value: Any) -> object:
-    """Something that is equal only for values of the same types."""
-    if isinstance(value, dict):
-        pairs = cast(dict[object, object], value).items()
-        return [(exact(key), exact(item)) for key, item in pairs]
-    if isinstance(value, list | tuple):
-        return value.__class__.__name__, [exact(item) for item in cast(list[object], value)]
-    if isinstance(value, set | frozenset):
-        return value.__class__.__name__, frozenset(repr(exact(item)) for item in cast(set[object], value))
-    if isinstance(value, datetime | time):
-        return type(value), value, value.fold, value.utcoffset()
-    if isinstance(value, float | complex | Decimal):
-        return type(value), repr(value)
-    return cast(object, type(value)), value
+    """Something that is equal only for values of the same types, and hashes if the value does."""
+    kind: str = value.__class__.__name__
+    if kind == "dict":
+        return kind, tuple((exact(key), exact(item)) for key, item in value.items())
+    if kind in {"list", "tuple"}:
+        return kind, tuple(exact(item) for item in value)
+    if kind in {"set", "frozenset"}:
+        return kind, frozenset(exact(item) for item in value)
+    if kind in {"datetime", "time"}:
+        return kind, value, value.fold, value.utcoffset()
+    if kind in {"float", "complex", "Decimal"}:
+        return kind, repr(value)
+    return kind, bytes(value) if kind == "bytearray" else value
 
 
 @given(strategies.values)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgpack import packb
 
-from salon_persistence import records
 from salon_persistence.errors import CorruptRecord, FormatTooNew, RecordRefused
 from salon_persistence.header import FORMAT, HEADER_BYTES, Kind, seal, unseal
 from salon_persistence.journal import (
@@ -20,48 +19,9 @@ from salon_persistence.journal import (
     encode_snapshot,
     encode_turn,
 )
-from salon_persistence.records import LogDelta, LogPage, LogShape, SnapshotRecord, TurnRecord
+from salon_persistence.records import LogPage, LogShape, SnapshotRecord, TurnRecord
 from tests.persistence import strategies
-from tests.persistence.sessions import created, turn
-
-EVERY_PART = TurnRecord(
-    sid=7,
-    version=3,
-    generation=2,
-    schema_version=4,
-    turn="1-81",
-    at_us=5,
-    whole=True,
-    state={"count": b"\x01"},
-    logs=(LogDelta("lines", 1, 9, ((8, b"eight"),), ((2, 4),), {5: b"five"}, {"key": 8}),),
-    created=records.SessionRow(
-        uid=b"u" * 16,
-        public_id="p",
-        type="chat",
-        tenant="t",
-        name="n",
-        user_id="u",
-        conversation_id="c",
-        device_id="d",
-        generation=1,
-        lifecycle="revoked",
-        reason="why",
-        owner_epoch=3,
-        deadline_us=1,
-        created_us=2,
-        activity_us=3,
-        facts=b"f",
-    ),
-    row=records.SessionRow(uid=b"v" * 16, public_id="q", type="chat", created_us=2, activity_us=3),
-    activity_us=6,
-    deadline_us=7,
-    reminders=(records.Reminder("r", None, 2, "skip", "say", 2, b"b"),),
-    inbox_added=(records.InboxRow(8, "1-82", 3, 1, "say", 2, b"b", "k", 9, 1, started=True),),
-    inbox_settled=("1-80",),
-    outbox=(records.OutboxRow("k", "text", 2, b"b"),),
-    ledger=(records.LedgerEntry("k", b"f", "1-81", "done", 5, 2, b"reply"),),
-    dead_letters=(records.DeadLetterRow("1-79", "crash", "say", 2, b"b", 3, "ValueError", 2),),
-)
+from tests.persistence.sessions import EVERY_PART, created, turn
 
 
 @given(strategies.turns)
