@@ -17,6 +17,7 @@ from salon.errors import Draining as Draining
 from salon.errors import Fenced as Fenced
 from salon.errors import InvalidSessionId as InvalidSessionId
 from salon.errors import MailboxFull as MailboxFull
+from salon.errors import MessageInvalid as MessageInvalid
 from salon.errors import NameTaken as NameTaken
 from salon.errors import NoHandler as NoHandler
 from salon.errors import NotApplied as NotApplied

@@ -82,8 +82,8 @@ class Residents:
     async def _fill_windows(self, resident: Resident) -> None:
         """Items that were cut leave a window shorter than asked for; older pages fill it."""
         for field, window in self._windows[resident.row.type].items():
-            log = resident.image.log(field)
-            while len(log.items) < min(window, len(log)):
+            log = resident.image.logs.get(field)
+            while log is not None and len(log.items) < min(window, len(log)):
                 pages = await self._bridge.read_pages(resident.row.sid, field, log.window_start, window)
                 if not pages:
                     raise store_errors.CorruptRecord(f"session {resident.row.sid} lacks pages of its log")

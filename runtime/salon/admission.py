@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from itertools import count
 from typing import Any
 
-from salon import errors, message
+from salon import errors
 from salon.frame import RUNNING
 from salon.health import Health
 from salon.message import Message
@@ -81,14 +81,12 @@ class Admission:
         return min(now + timeout_s, frame.envelope.deadline)  # a nested ask has what is left of its turn's time
 
     def _envelope(self, handler: Handler, sent: Message[Any], now: float, deadline: float) -> TurnEnvelope:
-        data = message.encode(sent)
-        if len(data) > self._settings.message_bytes_max:
-            error = errors.PayloadTooLarge(type(sent).__name__, len(data), self._settings.message_bytes_max)
+        copied = handler.codec.copy(sent)
+        if copied.size_bytes > self._settings.message_bytes_max:
+            error = errors.PayloadTooLarge(type(sent).__name__, copied.size_bytes, self._settings.message_bytes_max)
             error.message = sent
             raise error
-        envelope = TurnEnvelope(
-            message.decode(type(sent), data), self._promise(), deadline=deadline, size_bytes=len(data)
-        )
+        envelope = TurnEnvelope(copied.message, self._promise(), deadline=deadline, size_bytes=copied.size_bytes)
         envelope.handler = handler
         envelope.carried = self._carried() if self._settings.context_vars else ()
         envelope.epoch, envelope.number = self._epoch, next(self._numbers)

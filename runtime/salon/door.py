@@ -18,6 +18,11 @@ class Door:
     def __init__(self, residents: Residents) -> None:
         self._residents = residents
 
+    def at_hand(self, cls: type[Session[Any, Any]], address: ByPublicId, principal: Principal) -> Resident | None:
+        """The session if it is in memory; None when it must be activated first. Raises as `enter` does."""
+        resident = self._residents.at_hand(address.public_id)
+        return None if resident is None else _admitted(resident, cls, principal)
+
     async def enter(self, cls: type[Session[Any, Any]] | None, address: Address, principal: Principal) -> Resident:
         """The session behind an address, in memory.
 
@@ -25,11 +30,12 @@ class Door:
             SessionNotFound: There is none, it is somebody else's, or it is of another type than `cls`.
             Corrupt, SchemaTooNew, StoreUnavailable: It could not be read.
         """
-        resident = self._residents.at_hand(address.public_id) if isinstance(address, ByPublicId) else None
-        if resident is None:
-            resident = await self._residents.find(address)
-        if resident is None or (cls is not None and resident.cls is not cls):
-            raise SessionNotFound
-        if not principal.may_use(resident.row.user_id):
-            raise SessionNotFound
-        return resident
+        return _admitted(await self._residents.find(address), cls, principal)
+
+
+def _admitted(resident: Resident | None, cls: type[Session[Any, Any]] | None, principal: Principal) -> Resident:
+    if resident is None or (cls is not None and resident.cls is not cls):
+        raise SessionNotFound
+    if not principal.may_use(resident.row.user_id):
+        raise SessionNotFound
+    return resident

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class SalonError(Exception):
     """Base of every error that salon raises. Its text names sessions, turns and bounds, never what somebody said."""
 
-    retryable: ClassVar[bool] = False
-    """True: the same call may succeed later, unchanged."""
+    retryable: bool = False
+    """True: nothing was applied, and the same call may succeed later, unchanged."""
     retry_after_s: float | None = None
     """Seconds after which trying again makes sense; None when nobody knows."""
     message: Message[Any] | None = None
@@ -55,6 +55,10 @@ class PayloadTooLarge(SalonError):
     def __init__(self, what: str, size_bytes: int, bytes_max: int) -> None:
         super().__init__(f"{what} has {size_bytes} bytes; the bound is {bytes_max}.")
         self.size_bytes, self.bytes_max = size_bytes, bytes_max
+
+
+class MessageInvalid(SalonError):
+    """A field of the message was changed to something that is not valid, or cannot be sent; it was not accepted."""
 
 
 class NoHandler(SalonError):
@@ -102,9 +106,10 @@ class NotApplied(SalonError):
 
 
 class OutcomeUnknown(SalonError):
-    """The store cannot say whether the turn was applied; look at the session before asking again."""
+    """The store cannot say whether the turn was applied; look at the session before asking again.
 
-    retryable = True
+    Not retryable as it is: a second turn could be applied besides the first.
+    """
 
 
 class StateInvalid(SalonError):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from salon.draft import Draft
 from salon.errors import ConfigurationError, TurnOver
-from salon.info import SessionInfo
+from salon.info import SessionInfo, moment
 from salon.turn import Turn
+from salon.wall import Wall
 
 if TYPE_CHECKING:
     from salon.resident import Resident
@@ -19,17 +23,26 @@ if TYPE_CHECKING:
 RUNNING: ContextVar[Frame] = ContextVar("salon_running_turn")
 
 
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every turn of a Runtime may reach for."""
+
+    deps: Any
+    monotonic: Callable[[], float]
+    wall: Wall
+
+
 class Frame:
     """What a Session object reaches through; every use after the turn raises TurnOver."""
 
-    __slots__ = ("_deps", "_draft", "_turn", "envelope", "over", "resident")
+    __slots__ = ("_draft", "_tools", "_turn", "envelope", "over", "resident")
 
-    def __init__(self, resident: Resident, envelope: TurnEnvelope, draft: Draft, deps: Any) -> None:
+    def __init__(self, resident: Resident, envelope: TurnEnvelope, draft: Draft, tools: Tools) -> None:
         self.resident = resident
         self.envelope = envelope
         self.over = False
         self._draft = draft
-        self._deps = deps
+        self._tools = tools
         self._turn: Turn | None = None
 
     @property
@@ -56,12 +69,18 @@ class Frame:
     @property
     def deps(self) -> Any:
         self.check("self.deps")
-        return self._deps
+        return self._tools.deps
 
     @property
     def info(self) -> SessionInfo:
         self.check("self.info")
         return self.resident.info()
+
+    def deadline(self) -> datetime:
+        self.check("self.turn")
+        now = self._tools.monotonic()
+        left_us = int((self.envelope.deadline - now) * 1_000_000)
+        return moment(self._tools.wall.now_us(now) + left_us)
 
     def check(self, what: str) -> None:
         if self.over:

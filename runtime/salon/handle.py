@@ -71,7 +71,7 @@ class SessionHandle(Generic[S]):
         """
         machinery = self._machinery
         machinery.check_running()
-        resident = await self._enter()
+        resident = machinery.door.at_hand(self._cls, self._address, self._principal) or await self._enter()
         return cast(R, await machinery.admission.admit(resident, message, timeout_s).promise)
 
     async def peek(self) -> SessionView[S]:

@@ -80,7 +80,9 @@ class Health:
 
 
 def _failed() -> SalonError:
-    return StoreUnavailable("A commit ended in an I/O error: close the runtime and open it again.")
+    trouble = StoreUnavailable("A commit ended in an I/O error: close the runtime and open it again.")
+    trouble.retryable = False  # not in this runtime
+    return trouble
 
 
 def _fenced() -> SalonError:

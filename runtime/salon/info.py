@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
@@ -85,7 +84,3 @@ def moment(us: int) -> datetime:
 def microseconds(moment: datetime) -> int:
     """Since 1970, UTC; exact, as no float is."""
     return (moment - EPOCH) // timedelta(microseconds=1)
-
-
-def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, JsonValue]:
-    return dict(metadata or {})

@@ -27,10 +27,12 @@ ReadPages = Callable[[str, int, int], Awaitable[Sequence[LogPage]]]
 class LogCore(Generic[T]):
     """What all drafts and views of one log of one session share: committed bytes, decoded items, the way to pages."""
 
-    __slots__ = ("cache", "image", "items", "read_pages")
+    __slots__ = ("cache", "field", "image", "items", "read_pages")
 
-    def __init__(self, items: LogItems[T], image: LogImage, read_pages: ReadPages) -> None:
+    def __init__(self, items: LogItems[T], field: str, image: LogImage, read_pages: ReadPages) -> None:
         self.items = items
+        self.field = field
+        """The name under which this session stores it."""
         self.image = image
         self.read_pages = read_pages
         self.cache: dict[int, T] | None = None
@@ -294,7 +296,7 @@ class Log(Generic[T]):
         start = self._base[0][0] if self._base else (self._appended[0][0] if self._appended else self._next)
         upto = min(end, start)
         while core is not None and len(found) < n and upto > self._first:
-            pages = await core.read_pages(core.items.field, upto, n - len(found))
+            pages = await core.read_pages(core.field, upto, n - len(found))
             older = [item for page in reversed(pages) for item in page.items if item[0] < upto]
             if not older:
                 break
@@ -346,7 +348,7 @@ class Log(Generic[T]):
         if is_same and not self._redactions:
             return None
         return LogDelta(
-            core.items.field,
+            core.field,
             self._first,
             self._next,
             [(number, data) for number, data, _ in self._appended],

@@ -19,15 +19,18 @@ class LogItems(Generic[T]):
     The first byte of an item is its schema version, so that pages may mix versions.
     """
 
-    __slots__ = ("_adapter", "_prefix", "_serialize", "_validate", "field", "resident", "schema_version")
+    __slots__ = ("_adapter", "_prefix", "_serialize", "_validate", "field", "former", "resident", "schema_version")
 
-    def __init__(self, field: str, item: Any, resident: int, schema_version: int) -> None:
+    def __init__(self, field: str, item: Any, resident: int, schema_version: int, former: tuple[str, ...] = ()) -> None:
         changeable = changeable_part(item)
         if changeable is not None:
             raise ConfigurationError(f"Items of the Log {field!r} can be changed ({changeable}); make them frozen.")
         if not 1 <= schema_version <= 127:
             raise ConfigurationError(f"Log {field!r}: schema_version is {schema_version}; it must be 1 to 127.")
         self.field = field
+        """The name under which new sessions store it."""
+        self.former = former
+        """Names under which older sessions store it, for ever: their pages are found by it."""
         self.resident = resident
         self.schema_version = schema_version
         self._prefix = bytes((schema_version,))

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
-from pydantic import BaseModel, PydanticUserError
+from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from salon.errors import ConfigurationError
-from salon_persistence import codec
 
 R_co = TypeVar("R_co", covariant=True, default=None)
 
@@ -51,23 +50,3 @@ def reply_type(message: type[Message[Any]]) -> Any:
         if made_from and made_from["origin"] is Message:
             return made_from["args"][0]
     return type(None)
-
-
-def encode(message: Message[Any]) -> bytes:
-    """Its fields, by name. Raises ConfigurationError when a field cannot be stored as it is."""
-    try:
-        fields = type(message).__pydantic_serializer__.to_python(
-            message, mode="python", round_trip=True, by_alias=False, warnings="error"
-        )
-        return codec.pack(fields)
-    except (TypeError, ValueError, PydanticUserError) as error:
-        kind = type(error).__name__
-        raise ConfigurationError(f"{type(message).__name__} cannot be sent: {kind} while it was encoded.") from None
-
-
-def decode(message: type[Message[Any]], data: bytes) -> Message[Any]:
-    """A copy that shares nothing with the sender's."""
-    copy: Message[Any] = message.__pydantic_validator__.validate_python(
-        codec.unpack(data), by_name=True, by_alias=False
-    )
-    return copy

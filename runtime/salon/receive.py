@@ -14,6 +14,8 @@ from pydantic import TypeAdapter
 
 from salon.errors import ConfigurationError
 from salon.message import Message, reply_type
+from salon.message_codec import MessageCodec
+from salon.plain import ATOMS
 from salon_persistence import codec
 
 R = TypeVar("R")
@@ -84,7 +86,7 @@ def _marked(options: Options, handler: Any) -> Any:
 class Handler:
     """One handler of a session class, ready to run: its function, its message, the codec of its replies."""
 
-    __slots__ = ("_adapter", "_plain", "function", "message", "name", "timeout_s")
+    __slots__ = ("_adapter", "_plain", "codec", "function", "message", "name", "timeout_s")
 
     def __init__(self, owner: str, name: str, function: Function, names: Mapping[str, Any]) -> None:
         options: Options = getattr(function, MARK)
@@ -93,9 +95,10 @@ class Handler:
         self.timeout_s = options.timeout_s
         _check_async(self.name, function)
         self.message = options.message or _annotated_message(self.name, function, names)
+        self.codec = MessageCodec(self.message)
         promised = reply_type(self.message)
         _check_reply(self.name, function, self.message, promised, names)
-        self._plain = promised if promised in (str, int, float, bool, bytes, type(None)) else None
+        self._plain = promised if promised in ATOMS else None
         self._adapter: TypeAdapter[Any] = TypeAdapter(promised)
 
     def copy_reply(self, value: Any) -> Any:

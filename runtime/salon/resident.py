@@ -11,6 +11,7 @@ from salon.draft import Draft
 from salon.errors import SchemaTooNew
 from salon.info import SessionInfo, info_of
 from salon.log import SLACK, LogCore
+from salon.log_item import LogItems
 from salon.turn_envelope import TurnEnvelope
 from salon_actors import Actor
 from salon_persistence.image import SessionImage
@@ -47,12 +48,14 @@ class Resident(Actor[TurnEnvelope]):
         """Attributes with an underscore that handlers have set; lost with this object."""
         self.is_snapshotting = False
         self.row, self.image = row, image
+        self.cores: dict[str, LogCore[Any]] = {}
 
         async def read(field: str, before: int, items: int) -> Sequence[LogPage]:
             return await read_pages(self.row.sid, field, before, items)
 
-        logs = cls.salon_type.states.logs
-        self.cores = {name: LogCore(items, image.log(items.field), read) for name, items in logs.items()}
+        for name, items in cls.salon_type.states.logs.items():
+            field = _stored_name(items, image)
+            self.cores[name] = LogCore(items, field, image.log(field), read)
         self.restore(row, image)
 
     def restore(self, row: SessionRow, image: SessionImage) -> None:
@@ -70,7 +73,7 @@ class Resident(Actor[TurnEnvelope]):
         self.is_stale = False
         self._ready: BaseModel | None = None
         for core in self.cores.values():
-            core.image = image.log(core.items.field)
+            core.image = image.log(core.field)
             core.cache = None
 
     def begin(self) -> Draft:
@@ -92,4 +95,10 @@ class Resident(Actor[TurnEnvelope]):
 
 
 def windows_of(cls: type[Session[Any, Any]]) -> dict[str, int]:
-    return {items.field: items.resident + SLACK for items in cls.salon_type.states.logs.values()}
+    logs = cls.salon_type.states.logs.values()
+    return {field: items.resident + SLACK for items in logs for field in (items.field, *items.former)}
+
+
+def _stored_name(items: LogItems[Any], image: SessionImage) -> str:
+    """Under which of its names this session stores a log."""
+    return next((name for name in (items.field, *items.former) if name in image.logs), items.field)

@@ -174,6 +174,10 @@ class Runtime:
         machinery = self._running()
         self._check_type(type)
         machinery.admission.check_store(self._clock.monotonic())
+        # Sessions under a former type name are not created any more, so that no other call can come in between.
+        former = type.salon_type.former_names
+        if name is not None and former and await self._address(machinery, type, tenant, name) is not None:
+            raise NameTaken("A live session of this tenant and type has the name.")
         facts = machinery.creation.facts(language, metadata, idle_timeout_s, absolute_ttl_s)
         keys = SessionKeys(
             name=name, user_id=user_id, tenant=tenant, conversation_id=conversation_id, device_id=device_id
@@ -223,13 +227,24 @@ class Runtime:
         """
         machinery = self._running()
         self._check_type(type)
-        address, principal = ByName(tenant or "", type.salon_type.name, name), Principal(user_id)
-        if await machinery.residents.find(address) is None:
+        principal = Principal(user_id)
+        address = await self._address(machinery, type, tenant, name)
+        if address is None:
             try:
                 return await self.create(type, name=name, user_id=user_id, tenant=tenant, state=state)
-            except NameTaken:
-                pass  # somebody else was quicker
+            except NameTaken:  # somebody else was quicker
+                address = ByName(tenant or "", type.salon_type.name, name)
         return await self._handle(machinery, type, address, principal)
+
+    async def _address(
+        self, machinery: Machinery, type: type[Session[Any, Any]], tenant: str | None, name: str
+    ) -> Address | None:
+        """Where the live session of this name is, stored under today's name of its type or a former one."""
+        for stored in (type.salon_type.name, *type.salon_type.former_names):
+            address = ByName(tenant or "", stored, name)
+            if await machinery.residents.find(address) is not None:
+                return address
+        return None
 
     async def _handle(
         self, machinery: Machinery, type: type[Session[S, Any]], address: Address, principal: Principal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from salon.chance import Chance
@@ -16,7 +15,6 @@ from salon_persistence.store import Store
 if TYPE_CHECKING:
     from salon.settings import Durability
 
-logger = logging.getLogger("salon")
 SQLITE = "sqlite:///"
 
 
@@ -31,7 +29,6 @@ def store_of(url: str, durability: Durability, clock: Clock, chance: Chance) -> 
         return microseconds(clock.wall())
 
     if url == "memory://":
-        logger.warning("salon keeps sessions in memory only: they end with the process")
         return MemoryStore(wall_us=wall_us, random_bytes=chance.random_bytes)
     path = url.removeprefix(SQLITE)
     if path == url or not path:

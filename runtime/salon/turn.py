@@ -31,9 +31,8 @@ class Turn:
 
     @property
     def deadline(self) -> datetime:
-        """When the turn is cancelled and rolled back, in UTC, as the clocks stood when it began."""
-        self._frame.check("self.turn")
-        return self._frame.envelope.deadline_at
+        """When the turn is cancelled and rolled back, in UTC, as the clocks stand now."""
+        return self._frame.deadline()
 
     def __repr__(self) -> str:
         return f"<Turn {self._frame.envelope.turn_id}{' (over)' if self._frame.over else ''}>"

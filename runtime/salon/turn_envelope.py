@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from salon.info import moment
 from salon_actors import Envelope
 
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 class TurnEnvelope(Envelope):
     """One accepted message. `deadline` is a reading of the monotonic clock, in seconds."""
 
-    __slots__ = ("carried", "epoch", "frame", "handler", "now", "number", "wall_us")
+    __slots__ = ("carried", "epoch", "frame", "handler", "now", "number")
 
     message: Message[Any]
     handler: Handler
@@ -28,14 +26,9 @@ class TurnEnvelope(Envelope):
     number: int
     now: float
     """When it was admitted, and again when its turn began; monotonic seconds."""
-    wall_us: int
     frame: Frame | None
 
     @property
     def turn_id(self) -> str:
         """(epoch, number): nobody else in this store has it, before or after."""
         return f"t{self.epoch}-{self.number}"
-
-    @property
-    def deadline_at(self) -> datetime:
-        return moment(self.wall_us) + timedelta(seconds=self.deadline - self.now)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from salon import errors
-from salon.frame import RUNNING, Frame
+from salon.frame import RUNNING, Frame, Tools
 from salon.gate import Gate
 from salon.metrics import Counters
 from salon.resident import Resident
@@ -39,7 +39,7 @@ class Turns:
         self._gate = gate
         self._monotonic = clock.monotonic
         self._wall = wall
-        self._deps = deps
+        self._tools = Tools(deps, clock.monotonic, wall)
         self._counters = counters
         self._state_bytes_max = settings.state_bytes_max
 
@@ -59,8 +59,8 @@ class Turns:
         now = self._monotonic()
         if envelope.handler.timeout_s is not None:
             envelope.deadline = min(envelope.deadline, now + envelope.handler.timeout_s)
-        envelope.now, envelope.wall_us = now, self._wall.now_us(now)
-        frame = envelope.frame = Frame(resident, envelope, resident.begin(), self._deps)
+        envelope.now = now
+        frame = envelope.frame = Frame(resident, envelope, resident.begin(), self._tools)
         return frame
 
     def finish(self, resident: Resident, envelope: TurnEnvelope, ending: Ending, /) -> bool:

@@ -52,7 +52,7 @@ class LogMachine(RuleBasedStateMachine):
         self._begin()
 
     def _begin(self) -> None:
-        self.core = LogCore(self.items, self.image, self.pages.read)
+        self.core = LogCore(self.items, "log", self.image, self.pages.read)
         self.log: Log[int] = Log[int](resident=RESIDENT).bind(self.core)
         self.draft = list(self.model)
         self.draft_next = self.next
@@ -199,7 +199,7 @@ def test_items_that_cannot_change_are_taken(item: Any) -> None:
 
 @pytest.mark.parametrize("wrong", ["text", 1.5, True, None])
 def test_an_item_of_another_type_is_refused_when_it_is_appended(wrong: Any) -> None:
-    log: Log[int] = Log[int]().bind(LogCore(LogItems("log", int, 10, 1), LogImage(), Pages().read))
+    log: Log[int] = Log[int]().bind(LogCore(LogItems("log", int, 10, 1), "log", LogImage(), Pages().read))
     with pytest.raises(StateInvalid):
         log.append(wrong)
 

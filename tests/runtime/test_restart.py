@@ -5,7 +5,7 @@ import logging
 import pytest
 from pydantic import BaseModel
 
-from salon import Log, Message, Runtime, Session, SessionNotFound, Settings, receive
+from salon import Log, Message, NameTaken, Runtime, Session, SessionNotFound, Settings, receive
 from tests.runtime.places import Place
 
 
@@ -91,3 +91,33 @@ async def test_one_record_in_the_log_tells_what_was_opened(place: Place, caplog:
     assert len(records) == 1
     for part in ("format 1", "durability", "epoch", "'turn_timeout_s': 17"):
         assert part in records[0]
+
+
+async def test_a_renamed_type_and_a_renamed_log_find_what_they_were(place: Place) -> None:
+    class Later(BaseModel):
+        total: int = 0
+        notes: dict[str, int] = {}
+        texts: Log[str] = Log(resident=10, former_names=("lines",))
+
+    class Talk(Session[Later], name="talk", former_names=("chat",)):
+        @receive
+        async def say(self, message: Say) -> int:
+            self.state.texts.append(message.text)
+            return len(self.state.texts)
+
+    said = [f"line {number}" for number in range(150)]
+    async with Runtime(Chat, store=place.store()) as runtime:
+        chat = await runtime.create(Chat, name="alice")
+        for text in said:
+            await chat.ask(Say(text=text))
+    for turn in range(2):
+        async with Runtime(Talk, store=place.store()) as runtime:
+            with pytest.raises(NameTaken):
+                await runtime.create(Talk, name="alice")
+            talk = await runtime.get_or_create(Talk, name="alice")
+            assert talk.session_id == chat.session_id
+            for _ in range(100):
+                await talk.ask(Say(text=f"later {turn}"))
+            texts = (await talk.peek()).state.texts
+            assert len(texts) == 150 + 100 * (turn + 1)
+            assert [line async for line in texts.scan()][:150] == said

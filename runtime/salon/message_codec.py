@@ -1,0 +1,63 @@
+"""Messages cross by value: encoded, measured, and made anew for the session that gets them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from salon.errors import MessageInvalid
+from salon.message import Message
+from salon.plain import plain_fields, plain_packer
+from salon_persistence import codec
+
+
+class Copied(NamedTuple):
+    """A message that shares nothing with the sender's, and how many bytes it has."""
+
+    message: Message[Any]
+    size_bytes: int
+
+
+class MessageCodec:
+    """Copies one class of messages; made once, when its handler is defined."""
+
+    __slots__ = ("_dump", "_name", "_pack", "_plain", "_validate")
+
+    def __init__(self, message: type[Message[Any]]) -> None:
+        self._name = message.__name__
+        self._dump = message.__pydantic_serializer__.to_python
+        self._validate = message.__pydantic_validator__.validate_python
+        plain = plain_fields(message)
+        is_plain = len(plain) == len(message.model_fields) and message.model_config.get("extra") != "allow"
+        self._plain = plain if is_plain else None
+        self._pack = plain_packer().pack
+
+    def copy(self, message: Message[Any]) -> Copied:
+        """Raises MessageInvalid when a field holds what its class does not allow, or what cannot be stored."""
+        try:
+            fields, size = self._by_value(message)
+            return Copied(self._validate(fields, by_name=True, by_alias=False), size)
+        except (TypeError, ValueError, PydanticSerializationError) as error:
+            raise MessageInvalid(f"{self._name} is not valid: {_reason(error)}.") from None
+
+    def _by_value(self, message: Message[Any]) -> tuple[Any, int]:
+        fields = message.__dict__
+        if self._plain is not None and all(type(fields[name]) in types for name, types in self._plain.items()):
+            try:
+                return fields, len(self._pack(fields))
+            except OverflowError:
+                pass  # an int beyond 64 bits is not plain
+        data = codec.pack(self._dump(message, mode="python", round_trip=True, by_alias=False, warnings="error"))
+        return codec.unpack(data), len(data)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the value that is."""
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"{'.'.join(map(str, part['loc'])) or 'the message'}: {part['type']}"
+            for part in error.errors(include_input=False, include_url=False, include_context=False)
+        )
+    return type(error).__name__

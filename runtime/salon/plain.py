@@ -1,0 +1,56 @@
+"""Plain fields: those whose values are stored as they are, so that no dump is needed to know their bytes.
+
+A dump of a whole model costs 1.5 µs and more, packing a number 0.1 µs; most fields of most chatbots are plain.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal, cast, get_args, get_origin
+
+from msgpack import Packer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def plain_fields(model: type[BaseModel]) -> dict[str, frozenset[type[Any]]]:
+    """The plain fields of a model, each with the very types that its values may have."""
+    if _has_serializers(model):
+        return {}
+    found = {name: _types(field.annotation) for name, field in model.model_fields.items() if not _is_marked(field)}
+    return {name: types for name, types in found.items() if types}
+
+
+def plain_packer() -> Packer:
+    """Packs plain values, to the same bytes as the codec does. Raises OverflowError for an int beyond 64 bits."""
+    return Packer(strict_types=True, buf_size=512)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the stubs lag behind
+
+
+def _has_serializers(model: type[BaseModel]) -> bool:
+    decorators = model.__pydantic_decorators__
+    return bool(decorators.field_serializers or decorators.model_serializers)
+
+
+def _is_marked(field: FieldInfo) -> bool:
+    """Something in its annotation may change how it is dumped."""
+    return any(hasattr(part, "__get_pydantic_core_schema__") for part in field.metadata)
+
+
+def _types(annotation: Any) -> frozenset[type[Any]]:
+    """The types of a plain annotation; empty for any other."""
+    if annotation in (None, type(None)):
+        return frozenset({type(None)})
+    if isinstance(annotation, type) and annotation in ATOMS:
+        return frozenset((cast("type[Any]", annotation),))
+    origin = get_origin(annotation)
+    if origin is Literal:
+        found = [frozenset[type[Any]]({type(value)}) for value in get_args(annotation)]
+    elif origin in (typing.Union, types.UnionType):
+        found = [_types(part) for part in get_args(annotation)]
+    else:
+        return frozenset()
+    plain = all(part and part <= ATOMS for part in found)
+    return frozenset[type[Any]]().union(*found) if plain else frozenset()
