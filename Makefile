@@ -26,6 +26,7 @@ check: $(READY) ## formatting, lint, ports, layers, types
 	$(BIN)/ruff check
 	$(BIN)/python -m tools.lint_ports
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --config tools/circles.toml
 	$(BIN)/mypy
 	$(BIN)/pyright
 
