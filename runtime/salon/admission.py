@@ -42,6 +42,8 @@ class Admission:
         self._epoch = epoch
         self._counters = counters
         self._settings = settings
+        self._message_bytes_max = settings.message_bytes_max
+        self._context_vars = tuple(settings.context_vars)
         self._numbers = count(1)
 
     def admit(self, resident: Resident, sent: Message[Any], timeout_s: float | None) -> TurnEnvelope:
@@ -81,14 +83,14 @@ class Admission:
         return min(now + timeout_s, frame.envelope.deadline)  # a nested ask has what is left of its turn's time
 
     def _envelope(self, handler: Handler, sent: Message[Any], now: float, deadline: float) -> TurnEnvelope:
-        copied = handler.codec.copy(sent)
-        if copied.size_bytes > self._settings.message_bytes_max:
-            error = errors.PayloadTooLarge(type(sent).__name__, copied.size_bytes, self._settings.message_bytes_max)
+        copy, size = handler.codec.copy(sent)
+        if size > self._message_bytes_max:
+            error = errors.PayloadTooLarge(type(sent).__name__, size, self._settings.message_bytes_max)
             error.message = sent
             raise error
-        envelope = TurnEnvelope(copied.message, self._promise(), deadline=deadline, size_bytes=copied.size_bytes)
+        envelope = TurnEnvelope(copy, self._promise(), deadline=deadline, size_bytes=size)
         envelope.handler = handler
-        envelope.carried = self._carried() if self._settings.context_vars else ()
+        envelope.carried = self._carried() if self._context_vars else ()
         envelope.epoch, envelope.number = self._epoch, next(self._numbers)
         envelope.now = now
         envelope.frame = None
@@ -96,7 +98,7 @@ class Admission:
 
     def _carried(self) -> tuple[tuple[ContextVar[Any], Any], ...]:
         missing = object()
-        found = ((variable, variable.get(missing)) for variable in self._settings.context_vars)
+        found = ((variable, variable.get(missing)) for variable in self._context_vars)
         return tuple((variable, value) for variable, value in found if value is not missing)
 
 

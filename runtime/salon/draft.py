@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -9,11 +11,9 @@ from pydantic import BaseModel
 from salon.errors import StateInvalid
 from salon.log import Log, LogCore
 from salon_persistence.image import SessionImage
-from salon_persistence.records import LogDelta
+from salon_persistence.records import NOTHING, LogDelta
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from salon.state_codec import StateCodec
 
 
@@ -73,21 +73,21 @@ class Draft:
         Raises:
             StateInvalid: The state cannot be stored, would not be read back equal, or is too large.
         """
-        self._check_logs()
+        deltas = self._deltas() if self.logs else ()
         fields = self._codec.encode(self.state, self._began, self._image.state)
-        deltas = [delta for log in self.logs.values() if (delta := log.delta()) is not None]
         stored = self._image.state
-        if not deltas and fields == stored:
-            return None
-        changed = {name: data for name, data in fields.items() if stored.get(name) != data}
-        whole = len(fields) != len(stored) or not changed.keys() <= stored.keys()
-        if not changed and not whole:
-            return Changes({}, {}, deltas, None, False) if deltas else None
+        if fields == stored:
+            return Changes(stored, NOTHING, deltas, None, False) if deltas else None
         size = sum(map(len, fields.values()))
         if size > state_bytes_max:
             raise StateInvalid(f"{self._codec.model.__name__} has {size} bytes; the bound is {state_bytes_max}.")
         restored = self._codec.restored(self.state, fields)
-        return Changes(fields, changed, deltas, restored, whole)
+        changed = {name: data for name, data in fields.items() if stored.get(name) != data}
+        return Changes(fields, changed, deltas, restored, fields.keys() != stored.keys())
+
+    def _deltas(self) -> Sequence[LogDelta]:
+        self._check_logs()
+        return [delta for log in self.logs.values() if (delta := log.delta()) is not None]
 
     def _check_logs(self) -> None:
         for name, log in self.logs.items():
@@ -108,23 +108,16 @@ def _logs(codec: StateCodec[Any], cores: Mapping[str, LogCore[Any]]) -> dict[str
     return {name: codec.templates[name].bind(core) for name, core in cores.items()}
 
 
+@dataclass(slots=True)
 class Changes:
     """What a turn leaves to be committed."""
 
-    __slots__ = ("changed", "fields", "logs", "restored", "whole")
-
-    def __init__(
-        self,
-        fields: dict[str, bytes],
-        changed: dict[str, bytes],
-        logs: list[LogDelta],
-        restored: BaseModel | None,
-        whole: bool,
-    ) -> None:
-        self.fields = fields
-        """Every field, encoded; empty when none changed."""
-        self.changed = changed
-        self.logs = logs
-        self.restored = restored
-        """The state as those bytes decode: the next draft, if the turn is committed."""
-        self.whole = whole
+    fields: Mapping[str, bytes]
+    """Every field, encoded."""
+    changed: Mapping[str, bytes]
+    """Those of them that differ from the committed ones."""
+    logs: Sequence[LogDelta]
+    restored: BaseModel | None
+    """The state as those bytes decode: the next draft, if the turn is committed."""
+    whole: bool
+    """A field came or went, so that all of them are to be written."""

@@ -42,15 +42,15 @@ class Gate:
         self._host = host
         self._health = health
         self._counters = counters
-        self._settings = settings
+        self._activity_lag_us = int(settings.activity_lag_s * 1_000_000)
+        self._opens_early = settings.durability == "memory"
         self.release: Callable[[Resident], None] = _nobody_waits
         """Lets the session take its next message; the scheduler's."""
 
     def hold(self, frame: Frame, changes: Changes, reply: Any, now_us: int) -> None:
         """The session is held until the store has answered for this turn."""
         record = self._record(frame, changes, now_us)
-        early = self._settings.durability == "memory"
-        if early:
+        if self._opens_early:
             frame.envelope.promise.set_result(reply)
         self._bridge.commit(record, partial(self._answered, frame, changes, record, reply))
 
@@ -59,8 +59,7 @@ class Gate:
         image = resident.image
         # The first commit under a new schema writes every field, so that a chain never mixes versions.
         whole = changes.whole or image.schema_version != known
-        fields = changes.fields or image.state if whole else changes.changed
-        lagging = now_us - resident.stored_activity_us >= self._settings.activity_lag_s * 1_000_000
+        lagging = now_us - resident.stored_activity_us >= self._activity_lag_us
         resident.activity_us = now_us
         return TurnRecord(
             sid=resident.row.sid,
@@ -70,7 +69,7 @@ class Gate:
             turn=frame.envelope.turn_id,
             at_us=now_us,
             whole=whole,
-            state=fields,
+            state=changes.fields if whole else changes.changed,
             logs=changes.logs,
             activity_us=now_us if lagging else None,
         )
@@ -84,7 +83,7 @@ class Gate:
             error = self.refusal(resident, outcome)
             error.message = frame.envelope.message
             promise.set_exception(error)
-            if self._settings.durability == "memory":
+            if self._opens_early:
                 logger.error("salon lost turn %s after its reply: %s", record.turn, type(error).__name__)
         self.release(resident)
 
