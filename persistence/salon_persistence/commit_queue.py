@@ -1,13 +1,17 @@
 """What waits to be written, and what is written next."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from salon_persistence.errors import StoreFailed
 from salon_persistence.image import weight
 from salon_persistence.records import SnapshotRecord, TurnRecord
 from salon_persistence.store import Outcome, Store
+
+LOG = logging.getLogger("salon_persistence")
 
 Done: TypeAlias = Callable[[Outcome], None]
 
@@ -26,7 +30,7 @@ class Turns:
     dones: Sequence[Done]
 
     async def write(self, store: Store) -> Sequence[Outcome]:
-        return await store.commit(self.records)
+        return _one_each(await store.commit(self.records), self.records)
 
 
 @dataclass(slots=True)
@@ -37,10 +41,25 @@ class Snapshots:
     dones: Sequence[Done]
 
     async def write(self, store: Store) -> Sequence[Outcome]:
-        return await store.keep(self.records)
+        return _one_each(await store.keep(self.records), self.records)
 
 
 Batch: TypeAlias = Turns | Snapshots
+
+
+def _one_each(outcomes: Sequence[Outcome], records: Sequence[object]) -> Sequence[Outcome]:
+    if len(outcomes) != len(records):
+        raise StoreFailed(f"The store answered {len(outcomes)} of {len(records)} records; nobody knows which.")
+    return outcomes
+
+
+def answer(batch: Batch, outcomes: Sequence[Outcome]) -> None:
+    """Call each one back. What one of them raises is logged and keeps no other from its answer."""
+    for done, outcome in zip(batch.dones, outcomes, strict=True):
+        try:
+            done(outcome)
+        except Exception:
+            LOG.exception("An answer of the store could not be taken.")
 
 
 class CommitQueue:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from salon_persistence.commit_queue import Batch, CommitQueue, Done, Turns
+from salon_persistence.commit_queue import Batch, CommitQueue, Done, Turns, answer
 from salon_persistence.errors import StoreError, StoreFailed
 from salon_persistence.host import HostPort, Promise, settle
 from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
@@ -101,15 +101,3 @@ class InlineStorage:
             self._answer(batch, [Unknown(self._stopped)] * len(batch.records))
         while left := self._queue.next():
             self._answer(left, [Refused(self._stopped)] * len(left.records))
-
-
-def answer(batch: Batch, outcomes: Sequence[Outcome]) -> None:
-    """Call each one back; an error in one of them is raised when all were called."""
-    errors: list[Exception] = []
-    for done, outcome in zip(batch.dones, outcomes, strict=True):
-        try:
-            done(outcome)
-        except Exception as error:  # noqa: BLE001  # The callers of the others are not to blame.
-            errors.append(error)
-    if errors:
-        raise ExceptionGroup("answers to a batch", errors)

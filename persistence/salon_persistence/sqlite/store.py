@@ -21,7 +21,6 @@ from salon_persistence.store import Address, Outcome, Refused, SessionQuery, Sto
 T = TypeVar("T")
 
 BUSY_S = 1.0
-"""Seconds to wait for a lock that a foreign program holds on the file."""
 
 
 class SqliteStore:
@@ -32,6 +31,7 @@ class SqliteStore:
         durability: `full`: an fsync per batch; survives power loss. `normal` and `memory`: survives SIGKILL only.
         wall_us: The time now, in microseconds since 1970, UTC.
         random_bytes: Gives a new file its identity.
+        busy_s: Seconds to wait for a lock that a foreign program holds on the file. Default 1.
         factory: The connection that writes; tests put one that fails here.
     """
 
@@ -44,12 +44,14 @@ class SqliteStore:
         durability: Durability = "full",
         wall_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
+        busy_s: float = BUSY_S,
         factory: type[ErrandConnection] = ErrandConnection,
     ) -> None:
         self._path = files.real_path(path)
         self._durability: Durability = durability
         self._wall_us = wall_us
         self._random_bytes = random_bytes
+        self._busy_s = busy_s
         self._factory = factory
         self._lock = files.OwnerLock(self._path)
         self._process = -1
@@ -161,7 +163,7 @@ class SqliteStore:
     async def _connect(self, parameters: str, factory: type[ErrandConnection]) -> aiosqlite.Connection:
         name = opening.uri(self._path, parameters)
         try:
-            return await aiosqlite.connect(name, uri=True, isolation_level=None, timeout=BUSY_S, factory=factory)
+            return await aiosqlite.connect(name, uri=True, isolation_level=None, timeout=self._busy_s, factory=factory)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{self._path.name} cannot be opened: {error}.") from error
 
