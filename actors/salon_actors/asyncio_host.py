@@ -119,9 +119,8 @@ class AsyncioHostLoop:
         except Exception:
             LOG.exception("A task of the engine failed.")
         except BaseExceptionGroup as errors:
-            if (error := deadly(errors)) is not None:
-                raise error from errors
-            raise
+            if deadly(errors) is None:  # Otherwise the task that raised it has ended the loop with it already.
+                raise
 
     def protect(
         self, async_fn: Callable[[*Ts], Coroutine[Any, Any, object]], /

@@ -8,7 +8,7 @@ from contextvars import Context
 from functools import partial
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Any, Generic, TypeVar, TypeVarTuple, final
+from typing import Any, Generic, NoReturn, TypeVar, TypeVarTuple, final
 
 import anyio
 import trio
@@ -16,6 +16,9 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 
 from salon_actors.interrupts import deadly
 from salon_actors.scopes import BlindWatch, Watch
+
+ABORT_FUNC = "_abort_func"
+"""Private attribute of a trio task: how to interrupt what it waits for."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -238,12 +241,25 @@ class TrioHostLoop:
                 await async_fn(*args)
         except Exception:
             LOG.exception("A task of the engine failed.")
-        except BaseExceptionGroup as errors:
-            if (error := deadly(errors)) is not None:
-                raise error from errors
-            raise
+        except BaseException as error:
+            if (end := deadly(error)) is None:
+                raise
+            self._end_run(end)
         finally:
             self._tasks.pop(scope).set_result(None)
+
+    def _end_run(self, error: BaseException) -> None:
+        """Raise `error` in the main task, as trio does with Ctrl-C; raised here it would count as a bug of trio."""
+
+        def interrupt(*_: object) -> NoReturn:
+            raise error
+
+        root: Any = trio.lowlevel.current_root_task()
+        for main in root.child_nurseries[-1].child_tasks:
+            if getattr(main, ABORT_FUNC) is None:  # It is about to run, and can be reached when it waits again.
+                self._token.run_sync_soon(self._end_run, error)
+            else:
+                main._attempt_abort(interrupt)
 
     def protect(
         self, async_fn: Callable[[*Ts], Coroutine[Any, Any, object]], /
