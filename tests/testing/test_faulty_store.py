@@ -310,7 +310,7 @@ async def test_a_call_stalled_here_is_released_from_another_thread() -> None:
     assert (store.stalled, store.calls("commit")) == (0, 1)
 
 
-async def test_after_its_death_nothing_reaches_the_inner_store() -> None:
+async def test_after_its_death_nothing_but_its_burial_reaches_the_inner_store() -> None:
     inner = Notebook()
     store = FaultyStore(inner, [FaultPoint("commit", 2, "before", "die")])
     await store.open()
@@ -325,9 +325,10 @@ async def test_after_its_death_nothing_reaches_the_inner_store() -> None:
             await read(store)
     with pytest.raises(StoreFailed):
         await store.open()
-    await store.close()
-
     assert (store.is_dead, inner.heard, inner.versions) == (True, heard, {1: 1})
+
+    await store.close()
+    assert inner.heard == [*heard, "close"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

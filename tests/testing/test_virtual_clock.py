@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Protocol
 
 import anyio
@@ -152,35 +153,23 @@ async def test_ten_advances_of_a_tenth_wake_who_sleeps_for_a_second() -> None:
 
 
 async def test_who_rearms_a_timer_too_short_for_a_float_still_moves_on() -> None:
-    clock, rounds = VirtualClock(monotonic=1e9), 0
+    clock, notes = VirtualClock(monotonic=0), list[float]()
 
     async def rearm() -> None:
-        nonlocal rounds
-        while rounds < 1000:
-            await clock.sleep(1e-300)
-            rounds += 1
+        while True:
+            await sleep_and_note(clock, 1e-300, notes)
 
     async with anyio.create_task_group() as group:
         group.start_soon(rearm)
-        await clock.advance(0.000_001)
+        await clock.advance(0.000_000_1)
+        group.cancel_scope.cancel()
 
-    assert rounds == 1000
+    assert notes == [n / 1e9 for n in range(1, 101)]
 
 
-async def test_a_chain_of_tasks_runs_to_its_end_before_the_next_timer_is_due() -> None:
+async def run_chain_beside_a_timer() -> list[tuple[str, float]]:
+    """When thirty tasks that wake each other have run, and when the timer fired that is due a nanosecond later."""
     clock, notes = VirtualClock(monotonic=0), list[tuple[str, float]]()
-
-    async def pass_on(links: int) -> None:
-        await clock.sleep(1)
-        event = anyio.Event()
-        async with anyio.create_task_group() as inner:
-            for _ in range(links):
-                inner.start_soon(anyio.lowlevel.checkpoint)
-                event, before = anyio.Event(), event
-                inner.start_soon(follow, before, event)
-                before.set()
-            await event.wait()
-        notes.append(("chain", clock.monotonic()))
 
     async def follow(before: anyio.Event, after: anyio.Event) -> None:
         await before.wait()
@@ -188,16 +177,37 @@ async def test_a_chain_of_tasks_runs_to_its_end_before_the_next_timer_is_due() -
             await anyio.lowlevel.checkpoint()
         after.set()
 
-    async def second() -> None:
+    async def chain() -> None:
+        await clock.sleep(1)
+        events = [anyio.Event() for _ in range(31)]
+        async with anyio.create_task_group() as inner:
+            for before, after in pairwise(events):
+                inner.start_soon(follow, before, after)
+            events[0].set()
+        notes.append(("chain", clock.monotonic()))
+
+    async def timer() -> None:
         await clock.sleep(1.000_000_001)
-        notes.append(("second", clock.monotonic()))
+        notes.append(("timer", clock.monotonic()))
 
     async with anyio.create_task_group() as group:
-        group.start_soon(pass_on, 30)
-        group.start_soon(second)
+        group.start_soon(chain)
+        group.start_soon(timer)
         await clock.advance(2)
+    return notes
 
-    assert notes == [("chain", 1.0), ("second", 1.000000001)]
+
+CHAIN_FIRST = [("chain", 1.0), ("timer", 1.000000001)]
+
+
+async def test_a_chain_of_tasks_runs_to_its_end_before_the_next_timer_is_due() -> None:
+    assert await run_chain_beside_a_timer() == CHAIN_FIRST
+
+
+def test_a_chain_runs_to_its_end_on_a_loop_that_hides_its_queue_too() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(run_chain_beside_a_timer()) == CHAIN_FIRST
 
 
 async def test_advance_lets_a_task_that_has_not_run_yet_arm_its_timer_first() -> None:
@@ -343,19 +353,3 @@ async def test_two_thousand_timers_fire_each_once_and_in_order() -> None:
         await clock.advance(2_000)
 
     assert [float(n) for n in range(1, 2_001)] == notes
-
-
-def test_it_settles_on_a_loop_that_hides_its_queue() -> None:
-    uvloop = pytest.importorskip("uvloop")
-    clock, notes = VirtualClock(monotonic=0), list[float]()
-
-    async def main() -> None:
-        async with anyio.create_task_group() as group:
-            for seconds in (3, 1, 2):
-                group.start_soon(sleep_and_note, clock, seconds, notes)
-            await clock.advance(3)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
-
-    assert notes == [1.0, 2.0, 3.0]

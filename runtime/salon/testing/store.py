@@ -111,9 +111,10 @@ class FaultyStore:
     def die(self) -> None:
         """Behave as a dead process from now on; from any thread.
 
-        Nothing reaches the inner store any more, closing included; writes answer Unknown, all else raises StoreFailed.
+        Nothing but `close` reaches the inner store any more; writes answer Unknown, all else raises StoreFailed.
         A write that the inner store is busy with may still be applied, as in a real death.
-        The inner store stays as it is: open it again and look.
+        Open the inner store again, or another over the same file, and look. Only one thing differs from a real death:
+        a store that was closed may call its end a clean one.
         """
         with self._lock:
             self._is_dead = True
@@ -125,8 +126,8 @@ class FaultyStore:
         return await self.inner.open()
 
     async def close(self) -> None:
-        if not self._is_dead:
-            await self.inner.close()
+        """Close the inner store, also after a death: an operating system takes files and locks back from the dead."""
+        await self.inner.close()
 
     async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
         return await self._write("commit", batch, self.inner.commit)
