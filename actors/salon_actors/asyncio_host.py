@@ -80,11 +80,12 @@ class AsyncioPromise(Generic[T]):
 
 @final
 class AsyncioHostLoop:
-    __slots__ = ("_loop", "_tasks", "thread_name")
+    __slots__ = ("_is_closed", "_loop", "_tasks", "thread_name")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks = set[asyncio.Task[None]]()
+        self._is_closed = False
         self.thread_name = threading.current_thread().name
 
     def is_current(self) -> bool:
@@ -104,7 +105,11 @@ class AsyncioHostLoop:
             self._loop.call_soon_threadsafe(fn, *args)
 
     def later(self, seconds: float, fn: Callable[[*Ts], object], /, *args: *Ts) -> asyncio.TimerHandle:
-        return self._loop.call_later(seconds, fn, *args)
+        return self._loop.call_later(seconds, self._fire, fn, *args)
+
+    def _fire(self, fn: Callable[[*Ts], object], *args: *Ts) -> None:
+        if not self._is_closed:
+            fn(*args)
 
     def spawn(
         self, async_fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, context: Context | None = None
@@ -134,6 +139,7 @@ class AsyncioHostLoop:
             return BlindWatch()
 
     async def close(self) -> None:
+        self._is_closed = True
         while self._tasks:
             for task in self._tasks:
                 task.cancel()

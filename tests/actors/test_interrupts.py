@@ -29,7 +29,7 @@ def test_what_must_end_the_process_leaves_the_run(
             stage.submit(actor(), deadly)
             if waiting:
                 await anyio.sleep_forever()
-            while True:
+            while True:  # noqa: ASYNC110 - the host is busy, now and then it waits
                 await anyio.sleep(0.001)
 
     with pytest.raises(type(error)) as ended:
