@@ -28,6 +28,7 @@ from salon import (
 )
 from salon.testing import FaultPoint, FaultyStore
 from tests.runtime.places import Place
+from tests.runtime.waiting import until
 
 
 class State(BaseModel):
@@ -53,11 +54,6 @@ class Counting:
 
     async def stored(self) -> int:
         return (await self.session.peek()).state.count
-
-    async def until_well(self) -> None:
-        with anyio.fail_after(10):
-            while not self.runtime.stats()["store_is_well"]:  # noqa: ASYNC110  # nobody tells when a store heals
-                await anyio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -167,7 +163,7 @@ async def test_an_unavailable_store_is_probed_and_resumes(place: Place) -> None:
         with pytest.raises(StoreUnavailable) as caught:
             await it.session.ask(Add())
         assert caught.value.retry_after_s == 0.001
-        await it.until_well()
+        await until(lambda: it.runtime.stats()["store_is_well"])
 
         assert it.store.calls("probe") == 4
         assert await it.session.ask(Add()) == 1
