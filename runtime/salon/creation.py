@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,12 +20,12 @@ from salon.session import Session
 from salon.settings import Settings
 from salon.translation import translated
 from salon.wall import Wall
-from salon_actors import Clock, HostLoop
+from salon_actors import Clock, HostLoop, Promise
 from salon_persistence import errors as store_errors
 from salon_persistence.bridge import Bridge
 from salon_persistence.image import SessionImage
 from salon_persistence.records import SessionRow, TurnRecord
-from salon_persistence.store import Applied, Outcome, Refused
+from salon_persistence.store import Applied, ByName, Outcome, Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,19 @@ class Creation:
         self._chance = chance
         self._counters = counters
         self._settings = settings
+        self._under_way: dict[ByName, Promise[None]] = {}
+
+    @asynccontextmanager
+    async def alone(self, name: ByName) -> AsyncGenerator[None]:
+        """One caller at a time for each name, so that of many who find no session one creates it."""
+        while name in self._under_way:
+            await self._under_way[name]
+        promise = self._under_way[name] = self._host.promise()
+        try:
+            yield
+        finally:
+            del self._under_way[name]
+            promise.set_result(None)
 
     def facts(
         self,

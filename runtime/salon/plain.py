@@ -47,7 +47,7 @@ def _types(annotation: Any) -> frozenset[type[Any]]:
         return frozenset((cast("type[Any]", annotation),))
     origin = get_origin(annotation)
     if origin is Literal:
-        found = [frozenset[type[Any]]({type(value)}) for value in get_args(annotation)]
+        found = [frozenset((cast("type[Any]", type(value)),)) for value in get_args(annotation)]
     elif origin in (typing.Union, types.UnionType):
         found = [_types(part) for part in get_args(annotation)]
     else:

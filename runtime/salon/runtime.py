@@ -230,10 +230,14 @@ class Runtime:
         principal = Principal(user_id)
         address = await self._address(machinery, type, tenant, name)
         if address is None:
-            try:
-                return await self.create(type, name=name, user_id=user_id, tenant=tenant, state=state)
-            except NameTaken:  # somebody else was quicker
-                address = ByName(tenant or "", type.salon_type.name, name)
+            newest = ByName(tenant or "", type.salon_type.name, name)
+            async with machinery.creation.alone(newest):
+                address = await self._address(machinery, type, tenant, name)
+                if address is None:
+                    try:
+                        return await self.create(type, name=name, user_id=user_id, tenant=tenant, state=state)
+                    except NameTaken:
+                        address = newest  # create() was called for this name beside us
         return await self._handle(machinery, type, address, principal)
 
     async def _address(

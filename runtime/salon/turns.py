@@ -10,7 +10,6 @@ from salon.frame import RUNNING, Frame, Tools
 from salon.gate import Gate
 from salon.metrics import Counters
 from salon.resident import Resident
-from salon.session import Session
 from salon.settings import Settings
 from salon.turn_envelope import TurnEnvelope
 from salon.wall import Wall
@@ -51,8 +50,15 @@ class Turns:
         for variable, value in envelope.carried:
             variable.set(value)
         RUNNING.set(frame)
-        handler = envelope.handler
-        return await handler.function(_session(resident, frame), envelope.message)
+        session = resident.cls.__new__(resident.cls)
+        object.__setattr__(session, "_salon_frame", frame)
+        if resident.cache is not None:
+            object.__setattr__(session, "__dict__", resident.cache)
+        try:
+            return await envelope.handler.function(session, envelope.message)
+        finally:
+            if session.__dict__:
+                resident.cache = session.__dict__
 
     def _begin(self, resident: Resident, envelope: TurnEnvelope) -> Frame:
         self._counters.turns_started += 1
@@ -143,15 +149,6 @@ class Turns:
             resident.row.sid,
             late_s,
         )
-
-
-def _session(resident: Resident, frame: Frame) -> Session[Any, Any]:
-    session = resident.cls.__new__(resident.cls)
-    object.__setattr__(session, "_salon_frame", frame)
-    if resident.cache is None:
-        resident.cache = {}
-    object.__setattr__(session, "__dict__", resident.cache)
-    return session
 
 
 def _cancelled(ending: Ending) -> errors.SalonError:

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from pydantic import BaseModel
@@ -18,6 +19,7 @@ from salon import (
     Runtime,
     RuntimeNotRunning,
     Session,
+    SessionHandle,
     Settings,
     TurnTimeout,
     receive,
@@ -77,57 +79,64 @@ def counting(place: Place, **settings: Any) -> Runtime:
 async def test_leaving_the_block_finishes_what_was_accepted(place: Place) -> None:
     replies: list[int] = []
 
-    async def ask() -> None:
+    async def ask(counter: SessionHandle[State]) -> None:
         replies.append(await counter.ask(Sleep(seconds=0.02)))
 
-    async with anyio.create_task_group() as group, counting(place) as runtime:
-        counter = await runtime.create(Counter)
-        group.start_soon(ask)
-        group.start_soon(ask)
-        await anyio.sleep(0.005)
+    runtime = await counting(place).open()
+    counter = await runtime.create(Counter)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, counter)
+        group.start_soon(ask, counter)
+        await until(lambda: runtime.stats()["turns_running"])
+        await runtime.close()
     assert replies == [1, 2]
     async with counting(place) as runtime:
         assert (await (await runtime.get(Counter, counter.session_id)).peek()).state.count == 2
 
 
 async def test_a_cancelled_host_body_does_not_cut_turns(place: Place) -> None:
-    counter_id = ""
-    with anyio.move_on_after(0.03) as scope:
+    ids: list[str] = []
+    with anyio.CancelScope() as scope:
         async with counting(place) as runtime:
             counter = await runtime.create(Counter)
-            counter_id = counter.session_id
+            ids.append(counter.session_id)
             async with anyio.create_task_group() as group:
-                group.start_soon(counter.ask, Sleep(seconds=0.08))
+                group.start_soon(counter.ask, Sleep(seconds=0.05))
+                await until(lambda: runtime.stats()["turns_running"])
+                scope.cancel()
     assert scope.cancelled_caught
     async with counting(place) as runtime:
-        assert (await (await runtime.get(Counter, counter_id)).peek()).state.count == 1
+        assert (await (await runtime.get(Counter, ids[0])).peek()).state.count == 1
 
 
 async def test_turns_beyond_the_drain_deadline_are_cancelled_and_told(place: Place) -> None:
     outcomes: list[type[Exception]] = []
 
-    async def ask() -> None:
+    async def ask(counter: SessionHandle[State]) -> None:
         try:
             await counter.ask(Sleep(seconds=60))
         except Draining as error:
             outcomes.append(type(error))
 
-    async with anyio.create_task_group() as group, counting(place, drain_deadline_s=0.02) as runtime:
+    async with anyio.create_task_group() as group:
+        runtime = await counting(place, drain_deadline_s=0.02).open()
         counter = await runtime.create(Counter)
-        group.start_soon(ask)
-        group.start_soon(ask)
-        await anyio.sleep(0.005)
+        group.start_soon(ask, counter)
+        group.start_soon(ask, counter)
+        await until(lambda: runtime.stats()["turns_running"])
+        await runtime.close()
     assert outcomes == [Draining, Draining]
 
 
 async def test_while_it_closes_nothing_more_is_admitted(place: Place) -> None:
+    runtime = await counting(place).open()
+    counter = await runtime.create(Counter)
     async with anyio.create_task_group() as group:
-        runtime = await counting(place).open()
-        counter = await runtime.create(Counter)
-        group.start_soon(counter.ask, Sleep(seconds=0.03))
-        await anyio.sleep(0.005)
+        group.start_soon(counter.ask, Sleep(seconds=0.05))
+        await until(lambda: runtime.stats()["turns_running"])
         group.start_soon(runtime.close)
-        await anyio.sleep(0.005)
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
         with pytest.raises(Draining):
             await counter.ask(Add())
     with pytest.raises(RuntimeNotRunning):
