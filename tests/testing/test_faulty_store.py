@@ -247,6 +247,7 @@ async def test_a_stalled_commit_waits_for_its_release_without_any_time(when: Whe
         group.start_soon(commit)
         await store.wait_until_stalled()
         await anyio.wait_all_tasks_blocked()
+        await store.wait_until_stalled()
         assert (answers, inner.versions) == ([], {} if when == "before" else {1: 1})
         await store.load(ByPublicId("s_1"), {})
 

@@ -30,6 +30,12 @@ def duplicate_after_a_retry(history: History) -> None:
     history.final("s", ["a", "a"])
 
 
+def duplicate_of_one_that_keeps_its_place(history: History) -> None:
+    appended(history, "a", 0)
+    appended(history, "b", 1)
+    history.final("s", ["a", "b", "a"])
+
+
 def lost(history: History) -> None:
     appended(history, "a", 0)
     appended(history, "b", 1)
@@ -53,6 +59,21 @@ def order_over_an_unknown_one(history: History) -> None:
     appended(history, "a")
     history.append("s", "b").unknown()
     history.final("s", ["b", "a"])
+
+
+def order_of_one_that_is_acknowledged_twice(history: History) -> None:
+    appended(history, "a")
+    again = history.append("s", "a")
+    appended(history, "b")
+    again.acknowledged()
+    history.final("s", ["b", "a"])
+
+
+def order_of_one_that_was_refused_before(history: History) -> None:
+    history.append("s", "a").not_applied()
+    appended(history, "b")
+    appended(history, "a")
+    history.final("s", ["a", "b"])
 
 
 def foreign(history: History) -> None:
@@ -131,10 +152,13 @@ def no_progress(history: History) -> None:
 WRONG: list[tuple[Callable[[History], None], Kind]] = [
     (duplicate, "duplicate"),
     (duplicate_after_a_retry, "duplicate"),
+    (duplicate_of_one_that_keeps_its_place, "duplicate"),
     (lost, "lost"),
     (misplaced, "misplaced"),
     (order, "order"),
     (order_over_an_unknown_one, "order"),
+    (order_of_one_that_is_acknowledged_twice, "order"),
+    (order_of_one_that_was_refused_before, "order"),
     (foreign, "foreign"),
     (foreign_from_nowhere, "foreign"),
     (not_applied, "not_applied"),
@@ -157,6 +181,17 @@ def test_what_must_not_be_is_found_under_its_own_name_and_nothing_else(
     write(history)
 
     assert kinds(history) == [kind]
+
+
+def test_a_stranger_and_a_double_that_only_a_reader_saw_are_named_besides_the_broken_prefix() -> None:
+    history = History()
+    appended(history, "a")
+    appended(history, "x", session="t")
+    was_read(history, "a", "x", "a")
+    history.final("s", ["a"])
+    history.final("t", ["x"])
+
+    assert kinds(history) == ["duplicate", "foreign", "prefix"]
 
 
 def an_unknown_one_appears(history: History) -> None:

@@ -97,3 +97,20 @@ def test_nobody_starves_among_items_that_come_back_at_once(seed: int, others: in
         picks += 1
 
     assert picks < FAIR_EVERY * (others + 1)
+
+
+def test_nobody_starves_even_if_chance_always_picks_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def newest(chance: SeededChance, n: int) -> int:
+        return n - 1
+
+    monkeypatch.setattr(SeededChance, "below", newest)
+    ready = SeededReady[str](1)
+    for item in ("patient", "other", "pushing"):
+        ready.append(item)
+
+    picked = list[str]()
+    for _ in range(FAIR_EVERY):
+        picked.append(ready.popleft())
+        ready.append(picked[-1])
+
+    assert picked == ["pushing"] * (FAIR_EVERY - 1) + ["patient"]
