@@ -3,7 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any
+
+
+def raw_actor(backend: str, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Of the loop that runs: it has `ask(message)` and `stop()`."""
+    return trio_raw_actor()(handler) if backend == "trio" else AsyncioRawActor(handler)
 
 
 class AsyncioRawActor:
@@ -22,6 +28,9 @@ class AsyncioRawActor:
             self._waiter = None
         return await reply
 
+    def stop(self) -> None:
+        self.task.cancel()
+
     async def _run(self) -> None:
         while True:
             while self._queue:
@@ -31,6 +40,7 @@ class AsyncioRawActor:
             await self._waiter
 
 
+@cache
 def trio_raw_actor() -> type:
     """The same on trio, made here so that asyncio's run does not need trio."""
     import trio
@@ -54,6 +64,9 @@ def trio_raw_actor() -> type:
                 reschedule(self._waiter)
                 self._waiter = None
             return await wait_task_rescheduled(abort)
+
+        def stop(self) -> None:
+            self.scope.cancel()
 
         async def _run(self) -> None:
             with self.scope:

@@ -1,0 +1,25 @@
+"""Peers: the same chat turn by other libraries, in an interpreter that has them; salon is not imported there.
+
+They are no dependencies of this project. Nothing here installs anything.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+
+PROGRAMS = {"openai-agents": "openai_agents", "langgraph": "langgraph_saver", "google-adk": "google_adk"}
+HOW_TO = """Name an interpreter that has the peers. To make one that can be thrown away:
+
+  python3 -m venv /tmp/salon-peers
+  /tmp/salon-peers/bin/pip install openai-agents langgraph langgraph-checkpoint-sqlite google-adk aiosqlite sqlalchemy
+  python -m benchmarks chat_turn --peers /tmp/salon-peers/bin/python"""
+ROOT = Path(__file__).parent.parent.parent
+TIMEOUT_S = 600
+
+
+def turns_per_s(python: str, peer: str, folder: Path, sessions: int, history: int, seconds: float) -> float:
+    """Of `sessions` at a time, each with `history` lines to begin with."""
+    program = f"{__name__}.{PROGRAMS[peer]}"
+    command = [python, "-m", program, str(folder), str(sessions), str(history), str(seconds)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S, cwd=ROOT)
+    return float(json.loads(done.stdout.splitlines()[-1])["per_s"])
