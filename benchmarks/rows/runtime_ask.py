@@ -1,7 +1,8 @@
 """An ask through the whole Runtime on `memory://`: small state, one number changed per turn.
 
-Sketch: in µs of CPU, message and frame 1, admission 2, scheduler and context 2, dispatch and turn 1, encode and check 2.5,
-record 0.7, gate and release 2, counters 1: about 12, or 80 000 a second. The slowest resource is the interpreter.
+Sketch: in µs of CPU, message and frame 1, admission 2, scheduler and context 2, dispatch and turn 1,
+encode and check 2.5, record 0.7, gate and release 2, counters 1: about 12, or 80 000 a second.
+The slowest resource is the interpreter.
 The memory store encodes the record as SQLite's would, and is within that.
 
 Does not show: a disk (see `durable_ask`), handlers that wait for a model, which is what handlers mostly do.
