@@ -6,7 +6,6 @@ The tick sleeps while something runs or waits; otherwise it is parked, and an id
 
 import logging
 from collections.abc import Callable
-from math import inf
 from typing import Any, Generic, TypeVar
 
 from salon_actors.actor import Actor
@@ -33,7 +32,7 @@ class Supervision(Generic[A, E]):
         self._tick_s = tick_s
         self._stuck_after_s = stuck_after_s
         self._pause: Promise[None] | None = None
-        self.now = -inf
+        self.now = clock.monotonic()
         """Monotonic time as of the last tick, or as of when it was woken; read instead of the clock, per turn."""
         self.workers: dict[Worker[A, E], None] = {}
         """Every worker there is. A dict, because its order is the same in every run."""

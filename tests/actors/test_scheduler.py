@@ -8,8 +8,21 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from salon_actors import CLOSED, Cancelled, MailboxFull, Phase, Scheduler, SchedulerClosed, current_host_loop
-from tests.actors.stage import Handler, Play, Someone, StillClock, TurnLost, actor, notes, says, settle, staged, waits
+from salon_actors import CLOSED, Cancelled, MailboxFull, Phase, Promise, Scheduler, SchedulerClosed, current_host_loop
+from tests.actors.stage import (
+    Handler,
+    Play,
+    Someone,
+    Stage,
+    StillClock,
+    TurnLost,
+    actor,
+    notes,
+    says,
+    settle,
+    staged,
+    waits,
+)
 
 
 async def test_a_message_gets_the_reply_of_its_handler() -> None:
@@ -288,3 +301,102 @@ async def test_a_behaviour_that_raises_in_finish_costs_only_its_own_turn(
 
         assert one.is_idle
         assert await stage.submit(one, says(2)) == 2
+
+
+async def test_a_cancelled_host_body_does_not_cut_turns() -> None:
+    go = anyio.Event()
+    stages = list[Stage]()
+    replies = list[Promise[object]]()
+
+    async def body() -> None:
+        stage = Stage()
+        stages.append(stage)
+        await stage.scheduler.open()
+        replies.append(stage.submit(actor(), waits(go, "whole")))
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(body)
+        await settle()
+        group.cancel_scope.cancel()
+    await settle()
+    assert not replies[0].done()
+    go.set()
+
+    assert await replies[0] == "whole"
+    await stages[0].scheduler.close()
+    await stages[0].host.close()
+
+
+async def test_cancelling_close_stops_only_the_waiting() -> None:
+    async with staged() as stage:
+        go, cleaned = anyio.Event(), anyio.Event()
+
+        async def handler() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await go.wait()
+                cleaned.set()
+
+        stage.submit(actor(), handler)
+        await settle()
+        with anyio.move_on_after(0.002) as scope:
+            await stage.scheduler.close()
+        assert scope.cancelled_caught
+        assert not cleaned.is_set()
+        go.set()
+        await stage.scheduler.close()
+
+        assert cleaned.is_set()
+        assert 0 == stage.scheduler.worker_count
+
+
+async def test_waiting_for_idleness_ends_when_the_scheduler_closes() -> None:
+    async with staged() as stage:
+        stage.play.holds = True
+        await stage.submit(actor(), says(1))
+        ended = anyio.Event()
+
+        async def waiter() -> None:
+            with pytest.raises(SchedulerClosed):
+                await stage.scheduler.wait_idle()
+            ended.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(waiter)
+            await settle()
+            await stage.scheduler.close()
+
+        assert ended.is_set()
+
+
+async def test_a_thousand_turns_that_suspend_begin_within_a_few_steps_and_leave_few_workers() -> None:
+    async with staged() as stage:
+        go = anyio.Event()
+        replies = [stage.submit(actor(), waits(go, number)) for number in range(1000)]
+        await settle()
+        assert 1000 == len(stage.scheduler.running())
+        go.set()
+
+        assert [await reply for reply in replies] == list(range(1000))
+        await settle()
+        assert 256 >= stage.scheduler.worker_count > 0
+
+
+async def test_two_schedulers_on_one_loop_do_not_know_each_other() -> None:
+    async with staged() as one, staged() as other:
+        go = anyio.Event()
+        blocked = one.submit(actor(), waits(go))
+        assert await other.submit(actor(), says("free")) == "free"
+        await other.scheduler.close()
+        assert not blocked.done()
+        go.set()
+        await blocked
+
+
+async def test_a_held_actor_must_be_held_to_be_released() -> None:
+    async with staged() as stage:
+        with pytest.raises(AssertionError, match="idle"):
+            stage.scheduler.release(actor())
