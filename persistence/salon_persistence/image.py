@@ -5,6 +5,7 @@ so that what is remembered and what would be restored cannot differ.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from salon_persistence.errors import CorruptRecord
 from salon_persistence.log_image import LogImage
@@ -21,6 +22,9 @@ TAIL_TURNS_MAX = 64
 """Turns after the last snapshot that an activation may have to read: measured, 1 ms of replay."""
 TAIL_BYTES_MIN = 8 * 1024
 """Below it a snapshot costs more than the replay that it saves."""
+
+NO_LOGS: Mapping[str, LogImage] = MappingProxyType({})
+"""Shared by the images without logs: an empty dictionary has 64 bytes."""
 
 
 class SessionImage:
@@ -39,11 +43,11 @@ class SessionImage:
     )
 
     def __init__(self) -> None:
-        self.version = 0
-        self.lsn = 0
-        self.schema_version = 1
+        self.version: int = 0
+        self.lsn: int = 0
+        self.schema_version: int = 1
         self.state: dict[str, bytes] = {}
-        self.logs: dict[str, LogImage] = {}
+        self.logs: Mapping[str, LogImage] = NO_LOGS
         self.ledger: dict[str, LedgerEntry] | None = None
         self.tail_turns = 0
         self.tail_bytes = 0
@@ -69,7 +73,8 @@ class SessionImage:
     def log(self, field: str) -> LogImage:
         log = self.logs.get(field)
         if log is None:
-            log = self.logs[field] = LogImage()
+            log = LogImage()
+            self.logs = {**self.logs, field: log}
         return log
 
     @property
@@ -144,6 +149,6 @@ def _start_from(image: SessionImage, snapshot: SnapshotRecord) -> None:
     image.snapshot_bytes = sum(map(len, image.state.values()))
     image.ledger = {entry.key: entry for entry in snapshot.ledger} or None
     for field, shape in snapshot.logs.items():
-        image.logs[field] = LogImage(shape)
+        image.logs = {**image.logs, field: LogImage(shape)}
     for page in sorted(snapshot.pages, key=lambda page: -page.first):
         image.logs[page.field].read_back(page)

@@ -40,7 +40,7 @@ class Residents:
 
     def add(self, resident: Resident) -> Resident:
         """A session that was just created, or loaded; of two loads of one session the first stays."""
-        return self._by_id.setdefault(resident.row.public_id, resident)
+        return self._by_id.setdefault(resident.public_id, resident)
 
     async def find(self, address: Address) -> Resident | None:
         """The session, activated if need be; None when there is none.
@@ -81,12 +81,12 @@ class Residents:
 
     async def _fill_windows(self, resident: Resident) -> None:
         """Items that were cut leave a window shorter than asked for; older pages fill it."""
-        for field, window in self._windows[resident.row.type].items():
+        for field, window in self._windows[resident.cls.salon_type.name].items():
             log = resident.image.logs.get(field)
             while log is not None and len(log.items) < min(window, len(log)):
-                pages = await self._bridge.read_pages(resident.row.sid, field, log.window_start, window)
+                pages = await self._bridge.read_pages(resident.sid, field, log.window_start, window)
                 if not pages:
-                    raise store_errors.CorruptRecord(f"session {resident.row.sid} lacks pages of its log")
+                    raise store_errors.CorruptRecord(f"session {resident.sid} lacks pages of its log")
                 for page in pages:
                     log.read_back(page)
 
@@ -98,7 +98,7 @@ class Residents:
         """
         self._counters.reloads += 1
         try:
-            stored = await self._bridge.load(ByPublicId(resident.row.public_id), self._windows)
+            stored = await self._bridge.load(ByPublicId(resident.public_id), self._windows)
             if stored is None:
                 raise errors.SessionNotFound
             resident.restore(stored.row, replay(stored))

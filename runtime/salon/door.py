@@ -36,6 +36,6 @@ class Door:
 def _admitted(resident: Resident | None, cls: type[Session[Any, Any]] | None, principal: Principal) -> Resident:
     if resident is None or (cls is not None and resident.cls is not cls):
         raise SessionNotFound
-    if not principal.may_use(resident.row.user_id):
+    if not principal.may_use(resident.user_id):
         raise SessionNotFound
     return resident

@@ -62,9 +62,9 @@ class Gate:
         lagging = now_us - resident.stored_activity_us >= self._activity_lag_us
         resident.activity_us = now_us
         return TurnRecord(
-            sid=resident.row.sid,
+            sid=resident.sid,
             version=image.version + 1,
-            generation=resident.row.generation,
+            generation=resident.generation,
             schema_version=known,
             turn=frame.envelope.turn_id,
             at_us=now_us,
@@ -141,13 +141,13 @@ class Gate:
     async def _pages_of(self, resident: Resident, field: str, numbers: Sequence[int]) -> list[LogPage]:
         found: dict[int, LogPage] = {}
         for number in numbers:
-            for page in await self._bridge.read_pages(resident.row.sid, field, number + 1, 1):
+            for page in await self._bridge.read_pages(resident.sid, field, number + 1, 1):
                 found[page.first] = page
         return list(found.values())
 
     def _keep(self, resident: Resident, pages: dict[str, list[LogPage]]) -> None:
         image = resident.image
-        snapshot = image.snapshot(resident.row.sid, pages)
+        snapshot = image.snapshot(resident.sid, pages)
         self._bridge.keep(snapshot, partial(self._kept, resident, image, snapshot))
 
     def _kept(self, resident: Resident, image: Any, snapshot: SnapshotRecord, outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from pydantic import BaseModel, JsonValue
 
@@ -11,6 +12,9 @@ from salon_persistence import codec
 from salon_persistence.records import Lifecycle, SessionRow
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+FACTS: Mapping[int, str] = MappingProxyType({1: "language", 2: "metadata", 3: "idle_timeout_s", 4: "absolute_ttl_s"})
+"""What is stored for the name of a fact; never to change, only to grow."""
 
 
 class SessionFacts(BaseModel, frozen=True):
@@ -22,11 +26,13 @@ class SessionFacts(BaseModel, frozen=True):
     absolute_ttl_s: float
 
     def encode(self) -> bytes:
-        return codec.pack(self.model_dump())
+        """A map with the numbers of `FACTS` for keys; what is not there is left out."""
+        return codec.pack({key: value for key, name in FACTS.items() if (value := getattr(self, name))})
 
     @classmethod
     def decode(cls, data: bytes) -> SessionFacts:
-        return cls.model_validate(codec.unpack(data))
+        """Facts of a newer release are passed over."""
+        return cls.model_validate({FACTS[key]: value for key, value in codec.unpack(data).items() if key in FACTS})
 
 
 class SessionInfo(BaseModel, frozen=True):

@@ -140,7 +140,7 @@ class Machinery:
             "phase": resident.phase.value,
             "waiting": resident.depth,
             "version": resident.image.version,
-            "lifecycle": resident.row.lifecycle,
+            "lifecycle": resident.row().lifecycle,
             "needs_reload": resident.is_stale,
             "turn": None,
         }

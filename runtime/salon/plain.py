@@ -47,10 +47,14 @@ def _types(annotation: Any) -> frozenset[type[Any]]:
         return frozenset((cast("type[Any]", annotation),))
     origin = get_origin(annotation)
     if origin is Literal:
-        found = [frozenset((cast("type[Any]", type(value)),)) for value in get_args(annotation)]
+        found = [frozenset((_kind(value),)) for value in get_args(annotation)]
     elif origin in (typing.Union, types.UnionType):
         found = [_types(part) for part in get_args(annotation)]
     else:
         return frozenset()
     plain = all(part and part <= ATOMS for part in found)
     return frozenset[type[Any]]().union(*found) if plain else frozenset()
+
+
+def _kind(value: object) -> type[Any]:
+    return type(value)

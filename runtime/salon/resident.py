@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel
 
+from salon.card import carded, row_on
 from salon.draft import Draft
 from salon.errors import SchemaTooNew
 from salon.info import SessionInfo, info_of
@@ -22,21 +24,27 @@ if TYPE_CHECKING:
 
 ReadSessionPages: TypeAlias = Callable[[int, str, int, int], Awaitable[Sequence[LogPage]]]
 
+NO_CORES: Mapping[str, LogCore[Any]] = MappingProxyType({})
+
 
 class Resident(Actor[TurnEnvelope]):
     """What one session keeps in memory between turns. Only its own turns and its gate touch it."""
 
     __slots__ = (
+        "_card",
         "_ready",
         "activity_us",
         "cache",
         "cls",
         "cores",
+        "generation",
         "image",
         "is_snapshotting",
         "is_stale",
-        "row",
+        "public_id",
+        "sid",
         "stored_activity_us",
+        "user_id",
     )
 
     def __init__(
@@ -47,16 +55,21 @@ class Resident(Actor[TurnEnvelope]):
         self.cache: dict[str, Any] | None = None
         """Attributes with an underscore that handlers have set; lost with this object."""
         self.is_snapshotting = False
-        self.row, self.image = row, image
-        self.cores: dict[str, LogCore[Any]] = {}
-
-        async def read(field: str, before: int, items: int) -> Sequence[LogPage]:
-            return await read_pages(self.row.sid, field, before, items)
-
-        for name, items in cls.salon_type.states.logs.items():
-            field = _stored_name(items, image)
-            self.cores[name] = LogCore(items, field, image.log(field), read)
+        self.sid = row.sid
+        self.public_id = row.public_id
+        self.image = image
+        self.cores = self._cores(read_pages) if cls.salon_type.states.logs else NO_CORES
         self.restore(row, image)
+
+    def _cores(self, read_pages: ReadSessionPages) -> Mapping[str, LogCore[Any]]:
+        async def read(field: str, before: int, items: int) -> Sequence[LogPage]:
+            return await read_pages(self.sid, field, before, items)
+
+        found: dict[str, LogCore[Any]] = {}
+        for name, items in self.cls.salon_type.states.logs.items():
+            field = _stored_name(items, self.image)
+            found[name] = LogCore(items, field, self.image.log(field), read)
+        return found
 
     def restore(self, row: SessionRow, image: SessionImage) -> None:
         """Stand where the store says; what was in memory is forgotten.
@@ -67,7 +80,9 @@ class Resident(Actor[TurnEnvelope]):
         known = self.cls.salon_type.schema_version
         if image.schema_version > known:
             raise SchemaTooNew(f"{row.type} was written under schema {image.schema_version}; this code knows {known}.")
-        self.row = row
+        self.user_id = row.user_id
+        self.generation = row.generation
+        self._card = carded(row)
         self.image = image
         self.activity_us = self.stored_activity_us = row.activity_us
         self.is_stale = False
@@ -91,7 +106,21 @@ class Resident(Actor[TurnEnvelope]):
         return windows_of(self.cls)
 
     def info(self) -> SessionInfo:
-        return info_of(self.row, self.activity_us)
+        return info_of(self.row(), self.activity_us)
+
+    def row(self) -> SessionRow:
+        """Its row as of the last commit, but for the stored deadline and the epoch of its owner."""
+        return row_on(
+            self._card,
+            sid=self.sid,
+            public_id=self.public_id,
+            type=self.cls.salon_type.name,
+            user_id=self.user_id,
+            generation=self.generation,
+            version=self.image.version,
+            head_lsn=self.image.lsn,
+            activity_us=self.activity_us,
+        )
 
 
 def windows_of(cls: type[Session[Any, Any]]) -> dict[str, int]:

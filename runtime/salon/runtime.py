@@ -183,7 +183,7 @@ class Runtime:
             name=name, user_id=user_id, tenant=tenant, conversation_id=conversation_id, device_id=device_id
         )
         resident = await machinery.creation.create(type, keys, facts, state)
-        return SessionHandle(machinery, type, resident.row.public_id, Principal(user_id))
+        return SessionHandle(machinery, type, resident.public_id, Principal(user_id))
 
     async def get(
         self, type: type[Session[S, Any]], session_id: str, /, *, user_id: str | None = None, trusted: bool = False
@@ -254,7 +254,7 @@ class Runtime:
         self, machinery: Machinery, type: type[Session[S, Any]], address: Address, principal: Principal
     ) -> SessionHandle[S]:
         resident = await machinery.door.enter(type, address, principal)
-        return SessionHandle(machinery, type, resident.row.public_id, principal)
+        return SessionHandle(machinery, type, resident.public_id, principal)
 
     async def find(
         self,

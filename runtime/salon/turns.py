@@ -146,7 +146,7 @@ class Turns:
             "salon turn %s (%s) of session %d is stuck: %.1f s past its deadline it has not returned",
             envelope.turn_id,
             envelope.handler.name,
-            resident.row.sid,
+            resident.sid,
             late_s,
         )
 
