@@ -24,19 +24,23 @@ def real_path(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def is_absent_or_empty(path: Path) -> bool:
-    """Raises StoreUnavailable when the folder is not there or the path is no file."""
+def size_of(path: Path) -> int:
+    """Bytes in the file; 0 when it is not there.
+
+    Raises:
+        StoreUnavailable: Its folder is not there, or the path is no file.
+    """
     try:
         found = path.stat()
     except FileNotFoundError:
         if not path.parent.is_dir():
             raise StoreUnavailable(f"The folder {path.parent} does not exist; create it first.") from None
-        return True
+        return 0
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be reached: {error.strerror}.") from error
     if not stat.S_ISREG(found.st_mode):
         raise StoreUnavailable(f"{path} is not a file.")
-    return found.st_size == 0
+    return found.st_size
 
 
 def create_private(path: Path) -> None:

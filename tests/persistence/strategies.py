@@ -4,6 +4,7 @@ from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from salon_persistence.records import (
@@ -19,6 +20,9 @@ from salon_persistence.records import (
     SnapshotRecord,
     TurnRecord,
 )
+
+unhurried = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+"""A machine with much else to do is no failure."""
 
 letters = st.characters(codec="utf-8")
 texts = st.text(letters, max_size=12)

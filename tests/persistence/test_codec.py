@@ -56,11 +56,13 @@ def exact(value: Any) -> object:
     return kind, bytes(value) if kind == "bytearray" else value
 
 
+@strategies.unhurried
 @given(strategies.values)
 def test_what_is_packed_comes_back_equal_and_of_the_same_types(value: Any) -> None:
     assert same(unpack(pack(value)), value)
 
 
+@strategies.unhurried
 @given(strategies.values)
 def test_packing_what_came_back_gives_the_same_bytes(value: Any) -> None:
     assert pack(unpack(pack(value))) == pack(value)

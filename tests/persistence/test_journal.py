@@ -24,6 +24,7 @@ from tests.persistence import strategies
 from tests.persistence.sessions import EVERY_PART, created, turn
 
 
+@strategies.unhurried
 @given(strategies.turns)
 def test_every_part_of_a_turn_comes_back(record: TurnRecord) -> None:
     assert decode_turn(encode_turn(record, record.sid), record.sid, record.version) == record
@@ -40,6 +41,7 @@ def test_no_part_of_a_turn_is_forgotten() -> None:
         assert same is (part.name in {"sid", "version"}), part.name
 
 
+@strategies.unhurried
 @given(strategies.snapshots)
 def test_every_part_of_a_snapshot_comes_back(record: SnapshotRecord) -> None:
     body = decode_snapshot(encode_snapshot(record), record.sid, record.version)
@@ -52,6 +54,7 @@ def test_every_part_of_a_snapshot_comes_back(record: SnapshotRecord) -> None:
     )
 
 
+@strategies.unhurried
 @given(strategies.pages)
 def test_every_part_of_a_page_comes_back(page: LogPage) -> None:
     assert decode_page(encode_page(page, 7), 7, page.field, page.first) == page
@@ -63,6 +66,7 @@ def test_a_turn_that_creates_takes_the_sid_that_it_was_given() -> None:
     assert back == replace(created(), sid=12)
 
 
+@strategies.unhurried
 @given(strategies.turns, st.data())
 def test_a_flipped_bit_anywhere_is_damage(record: TurnRecord, data: st.DataObject) -> None:
     encoded = bytearray(encode_turn(record, record.sid))

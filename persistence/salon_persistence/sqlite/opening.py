@@ -15,6 +15,9 @@ Durability = Literal["full", "normal", "memory"]
 WAL_BYTES_MAX = 64 * 1024 * 1024
 """What is left of the write-ahead log after a checkpoint."""
 
+PAGE_BYTES_MIN = 512
+"""A database is never smaller."""
+
 _FAULTY = ((3, 7, 0), (3, 51, 2))
 
 
@@ -30,17 +33,22 @@ def uri(path: Path, parameters: str) -> str:
     return f"file:{quote(str(path))}?{parameters}"
 
 
-def inspect(path: Path) -> None:
-    """Look at the header of a file that is there, without a lock and without changing a byte of it or beside it.
+def inspect(path: Path, size: int, log_size: int) -> None:
+    """Look at a file that is there, without a lock and without changing a byte of it or beside it.
+
+    Its write-ahead log, of `log_size` bytes, cannot be read that way. A store of ours has its mark in the file itself.
 
     Raises:
         NotAStore, FormatTooNew: The file is not for us.
         StoreUnavailable: It cannot be read.
     """
+    if size < PAGE_BYTES_MIN:
+        raise _not_a_database(path.name)  # SQLite would take it for an empty one, and write over it.
     try:
         connection = sqlite3.connect(uri(path, "mode=ro&immutable=1"), uri=True, isolation_level=None)
         try:
-            _refuse_foreign(connection, path.name)
+            if _refuse_foreign(connection, path.name) == 0 and log_size:
+                raise _foreign(path.name)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -57,9 +65,8 @@ def take_over(
         StoreUnavailable: The file cannot be written.
     """
     try:
-        _refuse_foreign(connection, path.name)
+        layout = _refuse_foreign(connection, path.name)
         _set_up(connection, durability)
-        layout = _pragma(connection, "user_version")
         if layout == 0:
             create(connection, uuid, now_us)
         elif layout < LAYOUT:
@@ -77,21 +84,31 @@ def version_warnings() -> tuple[str, ...]:
     return ()
 
 
-def _refuse_foreign(connection: sqlite3.Connection, name: str) -> None:
+def _refuse_foreign(connection: sqlite3.Connection, name: str) -> int:
+    """The layout; 0 when the database is empty."""
     application = _pragma(connection, "application_id")
     layout = _pragma(connection, "user_version")
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application == 0 == layout == tables:
-        return
+        return 0
     if application != APPLICATION_ID:
-        raise NotAStore(f"{name} is a database of another application; it was left as it is.")
+        raise _foreign(name)
     if layout > LAYOUT:
         raise FormatTooNew(f"{name} has layout {layout}; this release knows up to {LAYOUT}. It was left as it is.")
+    return layout
+
+
+def _foreign(name: str) -> NotAStore:
+    return NotAStore(f"{name} is a database of another application; it was left as it is.")
+
+
+def _not_a_database(name: str) -> NotAStore:
+    return NotAStore(f"{name} is not a database; it was left as it is.")
 
 
 def _named(name: str, error: sqlite3.Error) -> StoreError:
     if faults.primary_code(error) == sqlite3.SQLITE_NOTADB:
-        return NotAStore(f"{name} is not a database; it was left as it is.")
+        return _not_a_database(name)
     found = faults.store_error(error)
     return type(found)(f"{name}: {found}")
 

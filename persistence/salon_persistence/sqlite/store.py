@@ -75,8 +75,9 @@ class SqliteStore:
             NotAStore, FormatTooNew: It is not for us, and was left as it is.
             StoreUnavailable: It cannot be reached or written.
         """
-        if not files.is_absent_or_empty(self._path):
-            opening.inspect(self._path)
+        if size := files.size_of(self._path):
+            log_size = files.size_of(self._path.with_name(self._path.name + "-wal"))
+            opening.inspect(self._path, size, log_size)
         now_us = self._wall_us()
         self._lock.acquire(now_us)
         try:
