@@ -181,8 +181,8 @@ class MemoryStore:
         sid, lsn = file.sid + 1, file.lsn + 1
         body = encode_turn(record, sid)
         row = _changed(created, record)
+        file.sid, file.lsn = sid, lsn  # Used up even if it is refused now, as in SQLite.
         self._check(row, sid)
-        file.sid, file.lsn = sid, lsn
         file.sessions[sid] = MemorySession(row, 1, lsn, [(lsn, 1, body)])
         self._index(row, sid)
         return Applied(sid, lsn)
@@ -192,12 +192,12 @@ class MemoryStore:
         if sid == 0:
             raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
         body = encode_turn(record, sid)
+        self.file.lsn = lsn = self.file.lsn + 1
         session = self.file.sessions.get(sid)
         if session is None or session.version != version - 1 or session.row.generation != record.generation:
             return Fenced(whole_store=False)
         if record.row is not None or record.activity_us is not None or record.deadline_us is not None:
             self._change(session, sid, _changed(session.row, record))
-        self.file.lsn = lsn = self.file.lsn + 1
         session.version, session.head_lsn = version, lsn
         session.journal.append((lsn, version, body))
         return Applied(sid, lsn)
