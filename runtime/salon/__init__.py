@@ -49,6 +49,7 @@ from salon.settings import Settings as Settings
 from salon.turn import Turn as Turn
 from salon.view import SessionView as SessionView
 from salon_actors import Clock as Clock
+from salon_actors import Ready as Ready
 from salon_actors import SystemClock as SystemClock
 from salon_persistence.records import Lifecycle as Lifecycle
 from salon_persistence.store import Store as Store

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 class Draft:
     """A state of its own for one turn, over the committed image; nobody sees it but this turn's handler."""
 
-    __slots__ = ("_began", "_codec", "_image", "logs", "state")
+    __slots__ = ("_began", "_codec", "_cores", "_image", "logs", "state")
 
     def __init__(
-        self, codec: StateCodec[Any], image: SessionImage, logs: dict[str, Log[Any]], state: BaseModel
+        self,
+        codec: StateCodec[Any],
+        image: SessionImage,
+        cores: Mapping[str, LogCore[Any]],
+        logs: dict[str, Log[Any]],
+        state: BaseModel,
     ) -> None:
         self._codec = codec
         self._image = image
+        self._cores = cores
         self._began = vars(state).copy()
         self.logs = logs
         self.state = state
@@ -45,17 +51,17 @@ class Draft:
         """
         logs = _logs(codec, cores)
         if ready is None:
-            return cls(codec, image, logs, codec.decode(image.state, logs))
+            return cls(codec, image, cores, logs, codec.decode(image.state, logs))
         for name, log in logs.items():
             vars(ready)[name] = log  # not by assignment: the state's class may be frozen, or validate it
-        return cls(codec, image, logs, ready)
+        return cls(codec, image, cores, logs, ready)
 
     @classmethod
     def of_new(
         cls, codec: StateCodec[Any], image: SessionImage, cores: Mapping[str, LogCore[Any]], state: BaseModel
     ) -> Draft:
         """Over an empty image, holding what `state` holds."""
-        draft = cls(codec, image, _logs(codec, cores), state)
+        draft = cls(codec, image, cores, _logs(codec, cores), state)
         draft.replace(state)
         return draft
 
@@ -63,7 +69,7 @@ class Draft:
         """A handler assigned a whole new state: its fields count, and its log items become the only ones."""
         for name, log in self.logs.items():
             log.clear()
-            log.adopt(getattr(state, name))
+            self._cores[name].adopt(log, getattr(state, name))
         self.state = self._codec.decode(self._codec.encode(state), self.logs)
         self._began = {}
 
@@ -87,25 +93,31 @@ class Draft:
 
     def _deltas(self) -> Sequence[LogDelta]:
         self._check_logs()
-        return [delta for log in self.logs.values() if (delta := log.delta()) is not None]
+        deltas = (self._cores[name].delta(log) for name, log in self.logs.items())
+        return [delta for delta in deltas if delta is not None]
 
     def _check_logs(self) -> None:
         for name, log in self.logs.items():
             if self.state.__dict__.get(name) is not log:
                 raise StateInvalid(f"{self._codec.model.__name__}.{name} was replaced; use its own verbs, as clear().")
 
+    def pin(self) -> None:
+        """Keep what the logs show now, whatever later turns do: for views."""
+        for name, log in self.logs.items():
+            self._cores[name].pin(log)
+
     def close(self, turn: str) -> None:
         """The turn is over: its logs refuse every further use."""
-        for log in self.logs.values():
-            log.close(turn)
+        for name, log in self.logs.items():
+            self._cores[name].close(log, turn)
 
     def committed(self) -> None:
-        for log in self.logs.values():
-            log.committed()
+        for name, log in self.logs.items():
+            self._cores[name].committed(log)
 
 
 def _logs(codec: StateCodec[Any], cores: Mapping[str, LogCore[Any]]) -> dict[str, Log[Any]]:
-    return {name: codec.templates[name].bind(core) for name, core in cores.items()}
+    return {name: core.bind(codec.templates[name]) for name, core in cores.items()}
 
 
 @dataclass(slots=True)

@@ -1,4 +1,9 @@
-"""Log: an append-only list of immutable items, stored as it grows and resident only at its end."""
+"""Log: an append-only list of immutable items, stored as it grows and resident only at its end.
+
+One noun in two classes: a bot's author sees the Log, the session that owns it the LogCore, which reaches into it.
+"""
+
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -22,39 +27,6 @@ SCAN_ITEMS = 256
 
 ReadPages = Callable[[str, int, int], Awaitable[Sequence[LogPage]]]
 """(field, below which number, how many items) -> pages, newest first."""
-
-
-class LogCore(Generic[T]):
-    """What all drafts and views of one log of one session share: committed bytes, decoded items, the way to pages."""
-
-    __slots__ = ("cache", "field", "image", "items", "read_pages")
-
-    def __init__(self, items: LogItems[T], field: str, image: LogImage, read_pages: ReadPages) -> None:
-        self.items = items
-        self.field = field
-        """The name under which this session stores it."""
-        self.image = image
-        self.read_pages = read_pages
-        self.cache: dict[int, T] | None = None
-
-    def decoded(self, number: int, data: bytes) -> T:
-        """Items are immutable, so that sharing them between turns and views shares nothing that can change."""
-        if self.cache is None:
-            self.cache = {}
-        if number not in self.cache:
-            self.cache[number] = self.items.decode(data)
-        return self.cache[number]
-
-    def remember(self, decoded: Mapping[int, T], forgotten: Sequence[int]) -> None:
-        """After a commit: what it appended, and what it changed or dropped."""
-        if self.cache is None:
-            self.cache = {}
-        self.cache.update(decoded)
-        for number in forgotten:
-            self.cache.pop(number, None)
-        if len(self.cache) > 2 * (self.items.resident + SLACK):
-            start = self.image.window_start
-            self.cache = {number: item for number, item in self.cache.items() if number >= start}
 
 
 class Log(Generic[T]):
@@ -311,61 +283,6 @@ class Log(Generic[T]):
             return number, self._redactions[number][1]
         return number, core.items.decode(core.image.redactions.get(number, data))
 
-    # For the session that owns it
-
-    def bind(self, core: LogCore[T]) -> Log[T]:
-        """A log over the committed image, to read and to stage changes in."""
-        image = core.image
-        bound = cast("Log[T]", object.__new__(Log))
-        bound.resident, bound.name = self.resident, self.name
-        bound.former_names, bound.schema_version = self.former_names, self.schema_version
-        bound._core = core
-        bound._base = image.items
-        bound._over = None
-        bound._begin(image.first, image.next, image.cuts)
-        return bound
-
-    def pin(self) -> None:
-        """Keep what is seen now, whatever later turns do: for views."""
-        self._base = list(self._base)
-
-    def close(self, turn: str) -> None:
-        """The turn is over; whoever still holds this log is told so."""
-        self._over = turn
-
-    def adopt(self, other: Log[T]) -> None:
-        """Stage everything that an unbound log holds: the first commit of a session."""
-        keys = {number: key for key, number in other._keys.items()}
-        for number, _, item in other._appended:
-            self.append(item, key=keys.get(number))
-
-    def delta(self) -> LogDelta | None:
-        """What this turn did to the log; None when it did nothing."""
-        core = self._core
-        assert core is not None
-        image = core.image
-        is_same = (self._first, self._next, self._cuts) == (image.first, image.next, image.cuts)
-        if is_same and not self._redactions:
-            return None
-        return LogDelta(
-            core.field,
-            self._first,
-            self._next,
-            [(number, data) for number, data, _ in self._appended],
-            self._cuts if self._cuts != image.cuts else (),
-            {number: data for number, (data, _) in self._redactions.items() if self._is_living(number)},
-            dict(self._keys),
-        )
-
-    def committed(self) -> None:
-        """After the image took the delta: what was decoded anyway need not be decoded again."""
-        core = self._core
-        assert core is not None
-        gone = [number for number in core.cache or () if not core.image.is_living(number)] if self._cuts else []
-        fresh = {number: item for number, _, item in self._appended}
-        fresh.update({number: item for number, (_, item) in self._redactions.items()})
-        core.remember(fresh, gone)
-
     def __deepcopy__(self, memo: Mapping[int, object] | None = None) -> Log[T]:
         copied: Log[T] = Log(
             resident=self.resident,
@@ -391,6 +308,89 @@ class Log(Generic[T]):
         return core_schema.is_instance_schema(
             Log, serialization=core_schema.plain_serializer_function_ser_schema(_not_dumped)
         )
+
+
+class LogCore(Generic[T]):
+    """One log of one session, for those who own it: its committed image, the decoded items, the way to its pages.
+
+    Drafts and views of it are `Log`s that it binds; what they did comes back as a delta.
+    """
+
+    __slots__ = ("cache", "field", "image", "items", "read_pages")
+
+    def __init__(self, items: LogItems[T], field: str, image: LogImage, read_pages: ReadPages) -> None:
+        self.items = items
+        self.field = field
+        """The name under which this session stores it."""
+        self.image = image
+        self.read_pages = read_pages
+        self.cache: dict[int, T] | None = None
+
+    def decoded(self, number: int, data: bytes) -> T:
+        """Items are immutable, so that sharing them between turns and views shares nothing that can change."""
+        if self.cache is None:
+            self.cache = {}
+        if number not in self.cache:
+            self.cache[number] = self.items.decode(data)
+        return self.cache[number]
+
+    def bind(self, template: Log[T]) -> Log[T]:
+        """A log over the committed image, to read and to stage changes in."""
+        log = cast("Log[T]", object.__new__(Log))
+        log.resident, log.name = template.resident, template.name
+        log.former_names, log.schema_version = template.former_names, template.schema_version
+        log._core = self
+        log._base = self.image.items
+        log._over = None
+        log._begin(self.image.first, self.image.next, self.image.cuts)
+        return log
+
+    def pin(self, log: Log[T]) -> None:
+        """Keep what is seen now, whatever later turns do: for views."""
+        log._base = list(log._base)
+
+    def close(self, log: Log[T], turn: str) -> None:
+        """The turn is over; whoever still holds this log is told so."""
+        log._over = turn
+
+    def adopt(self, log: Log[T], other: Log[T]) -> None:
+        """Stage everything that an unbound log holds: the first commit of a session."""
+        keys = {number: key for key, number in other._keys.items()}
+        for number, _, item in other._appended:
+            log.append(item, key=keys.get(number))
+
+    def delta(self, log: Log[T]) -> LogDelta | None:
+        """What a turn did to the log; None when it did nothing."""
+        image = self.image
+        is_same = (log._first, log._next, log._cuts) == (image.first, image.next, image.cuts)
+        if is_same and not log._redactions:
+            return None
+        return LogDelta(
+            self.field,
+            log._first,
+            log._next,
+            [(number, data) for number, data, _ in log._appended],
+            log._cuts if log._cuts != image.cuts else (),
+            {number: data for number, (data, _) in log._redactions.items() if log._is_living(number)},
+            dict(log._keys),
+        )
+
+    def committed(self, log: Log[T]) -> None:
+        """After the image took the delta: what was decoded anyway need not be decoded again."""
+        gone = [number for number in self.cache or () if not self.image.is_living(number)] if log._cuts else []
+        fresh = {number: item for number, _, item in log._appended}
+        fresh.update({number: item for number, (_, item) in log._redactions.items()})
+        self._remember(fresh, gone)
+
+    def _remember(self, decoded: Mapping[int, T], forgotten: Sequence[int]) -> None:
+        if self.cache is None:
+            self.cache = {}
+        self.cache.update(decoded)
+        for number in forgotten:
+            self.cache.pop(number, None)
+        if len(self.cache) > 2 * (self.items.resident + SLACK):
+            start = self.image.window_start
+            self.cache = {number: item for number, item in self.cache.items() if number >= start}
 
 
 def _not_dumped(_: object) -> None:

@@ -85,7 +85,7 @@ class LogItems(Generic[T]):
             return self._prefix + self._pack(item), item
         fields = vars(item)
         try:
-            restored = self._validate(fields, by_name=True, by_alias=False)
+            restored = self._validate(fields.copy(), by_name=True, by_alias=False)
         except ValidationError as error:
             raise StateInvalid(f"An item of the Log {self.field!r} is not valid: {_reason(error)}.") from None
         if vars(restored) != fields:

@@ -40,7 +40,7 @@ class MessageCodec:
         fields = message.__dict__
         if self._plain is not None and holds_plain(fields, self._plain):
             try:
-                return fields, len(self._pack(fields))
+                return fields.copy(), len(self._pack(fields))  # a validator of the class may change what it gets
             except OverflowError:
                 pass  # an int beyond 64 bits is not plain
         data = codec.pack(self._dump(message, mode="python", round_trip=True, by_alias=False, warnings="error"))

@@ -13,8 +13,10 @@ def translated(error: Exception) -> Exception:
     """A store's error as the public one, with its cause; anything else as it is."""
     if not isinstance(error, store_errors.StoreError):
         return error
-    public: Exception = _PUBLIC.get(type(error), errors.StoreUnavailable)(str(error))
+    public = _PUBLIC.get(type(error), errors.StoreUnavailable)(str(error))
     public.__cause__ = error
+    if isinstance(error, store_errors.StoreFailed):
+        public.retryable = False  # not before the store is opened anew
     return public
 
 

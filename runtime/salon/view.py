@@ -19,8 +19,7 @@ class SessionView(Generic[S]):
 
     def __init__(self, resident: Resident) -> None:
         draft = Draft.over(resident.cls.salon_type.states, resident.image, resident.cores)
-        for log in draft.logs.values():
-            log.pin()
+        draft.pin()
         self._state = draft.state
         self._version = resident.image.version
 

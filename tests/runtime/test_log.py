@@ -53,7 +53,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def _begin(self) -> None:
         self.core = LogCore(self.items, "log", self.image, self.pages.read)
-        self.log: Log[int] = Log[int](resident=RESIDENT).bind(self.core)
+        self.log: Log[int] = self.core.bind(Log[int](resident=RESIDENT))
         self.draft = list(self.model)
         self.draft_next = self.next
 
@@ -105,10 +105,10 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        delta = self.log.delta()
+        delta = self.core.delta(self.log)
         if delta is not None:
             self.image.apply(delta)
-            self.log.committed()
+            self.core.committed(self.log)
         self.model, self.next = self.draft, self.draft_next
         self._begin()
 
@@ -199,7 +199,8 @@ def test_items_that_cannot_change_are_taken(item: Any) -> None:
 
 @pytest.mark.parametrize("wrong", ["text", 1.5, True, None])
 def test_an_item_of_another_type_is_refused_when_it_is_appended(wrong: Any) -> None:
-    log: Log[int] = Log[int]().bind(LogCore(LogItems("log", int, 10, 1), "log", LogImage(), Pages().read))
+    items: LogItems[int] = LogItems("log", int, 10, 1)
+    log = LogCore(items, "log", LogImage(), Pages().read).bind(Log[int]())
     with pytest.raises(StateInvalid):
         log.append(wrong)
 
