@@ -7,7 +7,7 @@ from math import inf
 from typing import TypeVar
 
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from salon.testing import Append, History, Kind, Read, check
@@ -15,6 +15,9 @@ from salon.testing import Append, History, Kind, Read, check
 T = TypeVar("T")
 
 SESSION = "s"
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine may be shared."""
 
 
 @dataclass
@@ -104,6 +107,7 @@ def runs(*, clients: int, steps_min: int = 0, steps_max: int) -> st.SearchStrate
     return st.lists(step, min_size=steps_min, max_size=steps_max).map(driven)
 
 
+@unhurried
 @given(runs(clients=4, steps_max=80))
 def test_whatever_a_right_session_does_is_let_pass(run: Run) -> None:
     run.history.final(SESSION, run.there)
@@ -198,6 +202,7 @@ PLANTS: list[tuple[Plant, Kind]] = [
 
 @pytest.mark.parametrize(("plant", "kind"), PLANTS)
 def test_a_planted_fault_is_found(plant: Plant, kind: Kind) -> None:
+    @unhurried
     @given(runs(clients=4, steps_min=30, steps_max=90), st.integers(0, 1000))
     def find(run: Run, choice: int) -> None:
         final = list(run.there)
@@ -248,7 +253,7 @@ def is_linearizable(run: Run, final: tuple[str, ...]) -> bool:
     return any(is_possible(frozenset(sure) | set(subset), (), final) for subset in subsets)
 
 
-@settings(max_examples=300)
+@settings(unhurried, max_examples=300)
 @given(runs(clients=3, steps_min=8, steps_max=16), st.data())
 def test_it_agrees_with_a_search_that_tries_every_order(run: Run, data: st.DataObject) -> None:
     elements = sorted({append.element for append in run.history.appends})

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from salon.testing import SeededChance, SeededReady
 from salon.testing.chance import FAIR_EVERY
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine may be shared."""
 
 
 class Ready(Protocol):
@@ -39,6 +42,7 @@ def test_the_sequence_of_a_seed_is_the_published_one() -> None:
     assert words == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
+@unhurried
 @given(st.integers(), st.lists(st.integers(0, 40), max_size=8))
 def test_one_seed_gives_the_same_chance_twice(seed: int, sizes: list[int]) -> None:
     first, second = SeededChance(seed), SeededChance(seed)
@@ -72,6 +76,7 @@ def drain(seed: int, items: Sequence[int]) -> list[int]:
     return [ready.popleft() for _ in items]
 
 
+@unhurried
 @given(st.integers(), st.integers(0, 60))
 def test_each_item_is_chosen_exactly_once(seed: int, n: int) -> None:
     assert list(range(n)) == sorted(drain(seed, range(n)))
@@ -84,6 +89,7 @@ def test_a_seed_makes_the_same_choices_again_and_another_seed_makes_others() -> 
     assert len(set(orders)) == len(orders)
 
 
+@unhurried
 @given(st.integers(), st.integers(0, 20))
 def test_nobody_starves_among_items_that_come_back_at_once(seed: int, others: int) -> None:
     ready = SeededReady[int](seed)
