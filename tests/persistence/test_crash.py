@@ -11,6 +11,7 @@ import pytest
 
 from salon_persistence.image import replay
 from salon_persistence.store import ByPublicId
+from tests.effort import effort
 from tests.persistence.conformance import opened
 from tests.persistence.crashing import SESSIONS
 from tests.persistence.places import SqlitePlace
@@ -79,5 +80,5 @@ async def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.blocks_loop("it waits for a process")
-async def test_what_was_answered_survives_a_hundred_kills(tmp_path: Path) -> None:
-    await killed_again_and_again(SqlitePlace(tmp_path), 100)
+async def test_what_was_answered_survives_many_kills(tmp_path: Path) -> None:
+    await killed_again_and_again(SqlitePlace(tmp_path), effort(short=10, long=100))
