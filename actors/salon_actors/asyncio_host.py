@@ -6,7 +6,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, Generic, TypeVar, TypeVarTuple, final
+from functools import partial
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast, final
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
@@ -18,6 +19,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 LOG = logging.getLogger("salon_actors")
+FUTURE = cast("type[asyncio.Future[Any]]", asyncio.Future)
 TASK_STATES = "_task_states"
 """Private table of anyio's asyncio backend: task -> its innermost cancel scope."""
 
@@ -80,12 +82,13 @@ class AsyncioPromise(Generic[T]):
 
 @final
 class AsyncioHostLoop:
-    __slots__ = ("_is_closed", "_loop", "_tasks", "thread_name")
+    __slots__ = ("_is_closed", "_loop", "_tasks", "reply", "thread_name")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks = set[asyncio.Task[None]]()
         self._is_closed = False
+        self.reply: partial[asyncio.Future[Any]] = partial(FUTURE, loop=self._loop)
         self.thread_name = threading.current_thread().name
 
     def is_current(self) -> bool:
@@ -96,9 +99,6 @@ class AsyncioHostLoop:
 
     def promise(self) -> AsyncioPromise[Any]:
         return AsyncioPromise(self._loop)
-
-    def reply(self) -> asyncio.Future[Any]:
-        return self._loop.create_future()
 
     def post(self, fn: Callable[[*Ts], object], /, *args: *Ts) -> None:
         with suppress(RuntimeError):  # The loop is closed: nobody is left to hear it.

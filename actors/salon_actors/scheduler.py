@@ -344,7 +344,7 @@ class Scheduler(Generic[A, E]):
         self._base.copy().run(self._group.start_soon, self._run_worker, worker)
 
     def _wake_more(self) -> None:
-        """Turns suspend, so that a worker begins one of them per step of the loop: wake twice as many workers as before.
+        """Turns suspend, so that a worker begins one per step of the loop: wake twice as many workers as before.
 
         A thousand turns then begin within twenty-odd steps. Where nobody suspends, one worker does it all.
         """
@@ -387,7 +387,7 @@ class Scheduler(Generic[A, E]):
             self._waking.discard(worker)
             if self._has_suspended:
                 self._wake_more()
-            if supervision.is_parked:
+            if supervision.pause is not None:
                 supervision.wake()
             budget = BUDGET // self._stride
             while ready and budget:

@@ -31,7 +31,8 @@ class Supervision(Generic[A, E]):
         self._behaviour = behaviour
         self._tick_s = tick_s
         self._stuck_after_s = stuck_after_s
-        self._pause: Promise[None] | None = None
+        self.pause: Promise[None] | None = None
+        """What it waits for while nothing runs and nothing waits; `wake` ends it."""
         self.now = clock.monotonic()
         """Monotonic time as of the last tick, or as of when it was woken; read instead of the clock, per turn."""
         self.workers: dict[Worker[A, E], None] = {}
@@ -43,24 +44,19 @@ class Supervision(Generic[A, E]):
         """Tick until cancelled."""
         while True:
             if not self._has_work():
-                self._pause = self._host.promise()
-                await self._pause
+                self.pause = self._host.promise()
+                await self.pause
             await self._clock.sleep(self._tick_s)
             self.now = self._clock.monotonic()
             self._look_at_running()
             self._look_at_waiting()
 
-    @property
-    def is_parked(self) -> bool:
-        """Nothing runs and nothing waits, so that it looks at nothing until `wake`."""
-        return self._pause is not None
-
     def wake(self) -> None:
         """There is something to look at."""
-        if self._pause is not None:
+        if self.pause is not None:
             self.now = self._clock.monotonic()
-            self._pause.set_result(None)
-            self._pause = None
+            self.pause.set_result(None)
+            self.pause = None
 
     def cancel(self, worker: Worker[A, E], reason: str) -> None:
         worker.cancel(reason, self._clock.monotonic())

@@ -296,6 +296,7 @@ async def test_a_cancelled_turn_cleans_up_in_its_own_context() -> None:
         assert ["mine"] == seen
 
 
+@pytest.mark.blocks_loop("collecting the garbage of a whole test run takes its time")
 async def test_a_collected_generator_never_cancels_another_turn(sight: str, backend: str) -> None:
     def ignore(*_: object) -> None: ...
 

@@ -118,6 +118,7 @@ async def test_one_promise_survives_many_cancelled_waiters() -> None:
         promise.set_result("value")
 
 
+@pytest.mark.blocks_loop("collecting the garbage of a whole test run takes its time")
 async def test_an_error_that_nobody_waits_for_makes_no_noise(caplog: pytest.LogCaptureFixture) -> None:
     promise: Promise[str] = current_host_loop().promise()
 
