@@ -38,6 +38,7 @@ from msgpack import ExtType, Packer, unpackb
 from salon_persistence.errors import CorruptRecord
 
 _MICROSECOND = timedelta(microseconds=1)
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict})
 _COMPLEX = Struct(">dd")
 _BUFFER_BYTES = 512
 """Msgpack's own first buffer is 256 KiB, which costs more than packing a small value does; it grows by itself."""
@@ -52,10 +53,13 @@ def pack(value: object) -> bytes:
         TypeError: The value holds something that is not in the table.
         ValueError: Text that is not Unicode (a lone surrogate), or nesting deeper than msgpack allows (about 500).
     """
-    data = _packed(value)
-    for mark in _BINARY_MARKS:
-        if mark in data:  # Msgpack takes a bytearray for bytes and does not ask; one look for its marks costs 20 ns.
-            return _packed(_with_bytearrays_named(value))
+    try:
+        data = _packed(value)
+        for mark in _BINARY_MARKS:
+            if mark in data:  # Msgpack takes a bytearray for bytes and does not ask; a look for its marks costs 20 ns.
+                return _packed(_with_bytearrays_named(value))
+    except (RecursionError, OverflowError) as error:
+        raise ValueError(f"The value cannot be encoded: {error}.") from error
     return data
 
 
@@ -95,7 +99,8 @@ def _with_bytearrays_named(value: object) -> object:
 
 def _extended(value: object) -> object:
     if isinstance(value, Enum):
-        return value.value
+        # Msgpack asks only once, so what it does not know is encoded here.
+        return value.value if type(value.value) in _PLAIN else _extended(value.value)
     encoder = _ENCODERS.get(type(value))
     if encoder is None:
         raise TypeError(f"{type(value).__name__} has no place in stored state.")

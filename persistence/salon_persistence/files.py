@@ -7,7 +7,9 @@ import fcntl
 import os
 import stat
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from weakref import ref
 
 from salon_persistence.errors import StoreInUse, StoreUnavailable
 
@@ -84,14 +86,17 @@ class OwnerLock:
             descriptor = self._open()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as error:
                 holder = os.pread(descriptor, 64, 0)
                 os.close(descriptor)
-                raise StoreInUse(_owned(self._database.name, holder, now_us)) from None
+                if isinstance(error, BlockingIOError):
+                    raise StoreInUse(_owned(self._database.name, holder, now_us)) from None
+                raise StoreUnavailable(f"{self._path} cannot be locked: {error.strerror}.") from error
             if self._is_current(descriptor):
                 self._descriptor = descriptor
             else:
                 os.close(descriptor)
+        os.register_at_fork(after_in_child=partial(_forget, ref(self)))
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{process_id()} {now_us}\n".encode(), 0)
 
@@ -114,6 +119,12 @@ class OwnerLock:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
+
+
+def _forget(lock: "ref[OwnerLock]") -> None:
+    """In a forked child: its copy of the descriptor would hold the lock after the owner's death."""
+    if (held := lock()) is not None:
+        held.release()
 
 
 def _unwritable(path: Path, error: OSError) -> StoreUnavailable:

@@ -134,6 +134,33 @@ def test_an_enum_is_stored_as_its_value_and_validation_makes_it_a_member_again()
     assert Painted.model_validate(back) == Painted(colour=Colour.RED, level=Level.HIGH)
 
 
+class Pair(Enum):
+    BOTH = (1, "two")
+    DAY = date(2024, 2, 29)
+
+
+def test_the_value_of_an_enum_may_be_any_that_is_known() -> None:
+    assert unpack(pack([Pair.BOTH, Pair.DAY, {Level.HIGH: Colour.RED}])) == [
+        (1, "two"),
+        date(2024, 2, 29),
+        {3: "red"},
+    ]
+
+
+def nested(kind: type[list[Any]] | type[tuple[Any, ...]], depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = kind([value])
+    return value
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_nesting_without_end_is_refused(kind: Any) -> None:
+    assert unpack(pack(nested(kind, 50))) == nested(kind, 50)
+    with pytest.raises(ValueError, match=r"recursion|cannot be encoded"):
+        pack(nested(kind, 5000))
+
+
 class Stranger:
     pass
 

@@ -481,6 +481,23 @@ async def test_a_forked_child_must_not_use_the_store(place: SqlitePlace) -> None
         await store.close()
 
 
+async def test_a_forked_child_does_not_hold_the_file_when_its_owner_has_gone(place: SqlitePlace) -> None:
+    read, write = os.pipe()
+    async with opened(place):
+        child = os.fork()
+        if child == 0:
+            os.close(write)
+            os.read(read, 1)
+            os._exit(0)
+    async with opened(place) as store:
+        await grown(store, 2)
+    os.close(write)
+    os.close(read)
+    _, status = os.waitpid(child, 0)  # noqa: ASYNC222  # It ends at once.
+
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 def _uses_in_child(store: SqliteStore) -> int:
     refused = 0
     for coroutine in (store.load(ByName("", "chat", "name-1"), {}), store.probe(), store.commit([turn(1, 3)])):
