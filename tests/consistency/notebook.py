@@ -155,18 +155,18 @@ class Client:
         note(attempt, None, place)
         return None
 
-    async def peek(self) -> None:
-        """Look at the committed state, beside whatever runs."""
-        await self._read(self._peeked)
+    async def peek(self) -> Sequence[str] | None:
+        """The committed state, beside whatever runs; None when it could not be read."""
+        return await self._read(self._peeked)
 
-    async def read(self) -> None:
-        """Read in a turn."""
-        await self._read(lambda: self.handle.ask(ReadAll()))
+    async def read(self) -> Sequence[str] | None:
+        """What a turn reads; None when it could not."""
+        return await self._read(lambda: self.handle.ask(ReadAll()))
 
     async def _peeked(self) -> list[str]:
         return await read(await self.handle.peek())
 
-    async def _read(self, get: Callable[[], Awaitable[list[str]]]) -> None:
+    async def _read(self, get: Callable[[], Awaitable[list[str]]]) -> Sequence[str] | None:
         attempt = self.history.read(self.session)
         try:
             elements = await get()
@@ -174,8 +174,9 @@ class Client:
             attempt.failed()
             if isinstance(error.__cause__, Torn):
                 raise error.__cause__ from error
+            return None
         except BaseException:
             attempt.failed()
             raise
-        else:
-            attempt.returned(elements)
+        attempt.returned(elements)
+        return elements
