@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
@@ -80,14 +81,19 @@ class AsyncioPromise(Generic[T]):
         return self._value
 
 
+def ignore(_: object) -> None: ...
+
+
 @final
 class AsyncioHostLoop:
-    __slots__ = ("_is_closed", "_loop", "_tasks", "reply", "thread_name")
+    __slots__ = ("_first_iteration", "_is_closed", "_loop", "_tasks", "_watches", "reply", "thread_name")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks = set[asyncio.Task[None]]()
         self._is_closed = False
+        self._watches: dict[asyncio.Task[Any], AsyncioWatch] = {}
+        self._first_iteration: Callable[[AsyncGenerator[Any, Any]], None] | None = None
         self.reply: partial[asyncio.Future[Any]] = partial(FUTURE, loop=self._loop)
         self.thread_name = threading.current_thread().name
 
@@ -133,13 +139,26 @@ class AsyncioHostLoop:
         return async_fn
 
     def watch(self, scope: anyio.CancelScope, /) -> Watch:
+        if self._first_iteration is None:
+            self._first_iteration = sys.get_asyncgen_hooks().firstiter or ignore
+            sys.set_asyncgen_hooks(firstiter=self._note)
         try:
-            return AsyncioWatch(scope)
+            return AsyncioWatch(scope, self._watches)
         except (ImportError, AttributeError, LookupError):
             return BlindWatch()
 
+    def _note(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Somebody on this thread begins to iterate over `generator`: a worker, perhaps."""
+        task = asyncio.current_task() if self.is_current() else None
+        if task is not None and (watch := self._watches.get(task)) is not None:
+            watch.note(generator)
+        if self._first_iteration is not None:
+            self._first_iteration(generator)
+
     async def close(self) -> None:
         self._is_closed = True
+        if self._first_iteration is not None and sys.get_asyncgen_hooks().firstiter == self._note:
+            sys.set_asyncgen_hooks(firstiter=self._first_iteration)
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -149,9 +168,9 @@ class AsyncioHostLoop:
 @final
 class AsyncioWatch:
     is_fast = True
-    __slots__ = ("_scope", "_state", "_task")
+    __slots__ = ("_generators", "_scope", "_state", "_task", "_watches")
 
-    def __init__(self, scope: anyio.CancelScope) -> None:
+    def __init__(self, scope: anyio.CancelScope, watches: "dict[asyncio.Task[Any], AsyncioWatch]") -> None:
         from anyio._backends import _asyncio
 
         task = asyncio.current_task()
@@ -161,11 +180,29 @@ class AsyncioWatch:
         self._state: Any = getattr(_asyncio, TASK_STATES)[task]
         if self._state.cancel_scope is not scope:
             raise LookupError("anyio keeps something else there")
+        self._generators: list[AsyncGenerator[Any, Any]] = []
+        self._watches = watches
+        watches[task] = self
+
+    def note(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """The task has begun to iterate over it."""
+        self._generators.append(generator)
 
     def is_clean(self) -> bool:
-        return self._state.cancel_scope is self._scope and not self._task.cancelling()
+        return (
+            self._state.cancel_scope is self._scope
+            and not self._task.cancelling()
+            and (not self._generators or self._have_ended())
+        )
+
+    def _have_ended(self) -> bool:
+        """One that is abandoned may hold `asyncio.timeout`, which nobody sees until it cancels the task."""
+        ended = all(getattr(generator, "ag_frame", None) is None for generator in self._generators)
+        self._generators.clear()
+        return ended
 
     async def unwind(self) -> None:
+        self._watches.pop(self._task, None)
         while (foreign := self._state.cancel_scope) is not self._scope:
             foreign.cancel()  # For tasks that a task group left behind.
             foreign.__exit__(None, None, None)

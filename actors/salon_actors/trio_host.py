@@ -172,6 +172,10 @@ class TrioTimers:
             heapify(self._heap)
             self._cancelled = 0
 
+    def clear(self) -> None:
+        self._heap.clear()
+        self._cancelled = 0
+
     async def run(self) -> None:
         while True:
             now = trio.current_time()
@@ -277,7 +281,9 @@ class TrioHostLoop:
             return BlindWatch()
 
     async def close(self) -> None:
-        self._timers = None
+        if self._timers is not None:
+            self._timers.clear()
+            self._timers = None
         while self._tasks:
             scope, ended = next(iter(self._tasks.items()))
             scope.cancel()

@@ -305,8 +305,10 @@ async def test_the_tick_wakes_for_what_waits_behind_a_held_turn() -> None:
         await stage.clock.advance(10)
         await stage.clock.advance(10)
         assert 0 == stage.clock.sleepers
-        late = stage.submit(one, says("never"), within_s=1)
-        await stage.clock.advance(1)
+        late = stage.submit(one, says("never"), within_s=5)
+        for _ in range(5):
+            assert not late.done()
+            await stage.clock.advance(1)
 
         with pytest.raises(TurnLost, match="while waiting"):
             await late
