@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
-from functools import partial
 from typing import Any, TypeVar, cast
 
 from salon_persistence import files
@@ -28,7 +27,7 @@ from salon_persistence.commit_queue import Batch, CommitQueue, Done, Turns, answ
 from salon_persistence.errors import StoreError, StoreFailed
 from salon_persistence.host import HostPort, Promise, settle, settle_error
 from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
-from salon_persistence.store import Address, Applied, Outcome, Refused, SessionQuery, Store, StoreInfo, Unknown
+from salon_persistence.store import Address, Outcome, Refused, SessionQuery, Store, StoreInfo, Unknown
 
 T = TypeVar("T")
 
@@ -52,8 +51,8 @@ class StorageThread:
         self._stopped: StoreError | None = StoreFailed("The store is not open.")
         self._since: deque[float] = deque()
         self._assisting = False
+        self._rousing = False
         self._asking: set[Promise] = set()
-        self._early = EarlyAnswers(host) if store.durability == "memory" else None
         self._opened = host.promise()
         self._ended = host.promise()
         # Shared with the thread.
@@ -79,8 +78,6 @@ class StorageThread:
     def commit(self, record: TurnRecord, done: Done) -> None:
         if self._refuses(done):
             return
-        if self._early is not None:
-            done = self._early.answer(record, done)
         self._queue.add_turn(record, done)
         self._since.append(self._monotonic())
         self._rouse()
@@ -94,8 +91,6 @@ class StorageThread:
             self._rouse()
 
     async def load(self, address: Address, windows: Mapping[str, Mapping[str, int]]) -> StoredSession | None:
-        if self._early is not None:
-            await self._early.written()
         return await self._ask(lambda: self._store.load(address, windows))
 
     async def find(self, query: SessionQuery) -> Sequence[SessionRow]:
@@ -140,9 +135,18 @@ class StorageThread:
             self._asking.discard(reply)
 
     def _rouse(self) -> None:
+        """Wake the thread when the host loop has made its step: what is handed over in one step is one batch.
+
+        Each wake-up is a system call that lets go of the GIL; one per commit made batches of a few rows.
+        """
+        if not self._rousing:
+            self._rousing = True
+            self._host.later(0, self._roused)
+
+    def _roused(self) -> None:
+        self._rousing = False
         # The thread clears the event before it looks at the queue, so an event that is set here will still be seen.
-        if not self._wake.is_set():
-            self._tell_thread(self._wake.set)
+        self._tell_thread(self._wake.set)
 
     def _end(self) -> None:
         self._closing = True
@@ -229,42 +233,3 @@ class StorageThread:
             self._host.post(settle_error, reply, error)
         else:
             self._host.post(settle, reply, value)
-
-
-class EarlyAnswers:
-    """Durability `memory`: Applied before it is written, and the truth to whoever comes after a write that failed."""
-
-    def __init__(self, host: HostPort) -> None:
-        self._host = host
-        self._behind: set[int] = set()
-        self._unwritten = 0
-        self._waiting: list[tuple[int, Promise]] = []
-        self._written_count = 0
-
-    def answer(self, record: TurnRecord, done: Done) -> Done:
-        """What to call when the record is written; `done` itself is called at once, if that is allowed."""
-        self._unwritten += 1
-        if record.created is not None or record.sid in self._behind:
-            return partial(self._settled, record.sid, done)
-        self._host.post(done, Applied(record.sid, 0))
-        return partial(self._settled, record.sid, None)
-
-    async def written(self) -> None:
-        """Until everything that was handed over before is written, or has failed."""
-        if self._unwritten:
-            promise = self._host.promise()
-            self._waiting.append((self._written_count + self._unwritten, promise))
-            await promise
-
-    def _settled(self, sid: int, done: Done | None, outcome: Outcome) -> None:
-        self._unwritten -= 1
-        self._written_count += 1
-        if isinstance(outcome, Applied):
-            if done is not None:
-                self._behind.discard(sid)
-        else:
-            self._behind.add(sid)
-        while self._waiting and self._waiting[0][0] <= self._written_count:
-            settle(self._waiting.pop(0)[1], None)
-        if done is not None:
-            done(outcome)

@@ -53,7 +53,7 @@ class Machinery:
         self.settings = settings
         self.counters = Counters()
         self.wall = Wall(clock, store.wall_high_us)
-        self.health = Health(host, bridge.probe, settings.probe_interval_s)
+        self.health = Health(host, clock, bridge.probe, settings.probe_interval_s)
         self.residents = Residents(host, bridge, types, self.counters)
         self.door = Door(self.residents)
         self.gate = Gate(bridge, host, self.health, self.counters, settings)
@@ -109,11 +109,12 @@ class Machinery:
                 group.start_soon(self._hurry, group.cancel_scope)
                 await self.scheduler.wait_idle()
                 group.cancel_scope.cancel()
-            await self.scheduler.close()
-            self.health.close()
-            await self.bridge.close()
-            self._refusal = RuntimeNotRunning
-            await self.host.close()
+            try:
+                await self.scheduler.close()
+                await self.bridge.close()
+            finally:
+                self._refusal = RuntimeNotRunning
+                await self.host.close()
 
     async def _hurry(self, scope: anyio.CancelScope) -> None:
         await self.clock.sleep(self.settings.drain_deadline_s)

@@ -335,43 +335,18 @@ async def test_who_cannot_take_an_answer_keeps_no_other_from_theirs(
         await at.until(lambda: "could not be taken" in caplog.text)
 
 
-async def test_with_durability_memory_the_answer_does_not_wait_for_the_write() -> None:
-    held = Held(durability="memory")
+async def test_a_write_that_fails_is_told_at_durability_memory_too() -> None:
+    lost = Refused(StoreUnavailable("full"))
+    held = Held(durability="memory", answers=[lost])
     async with desk(held) as at:
         held.gate.clear()
         at.commit(turn(1, 2))
-        at.commit(turn(1, 3))
-        at.commit(turn(0, 1, created=created().created))
-        await at.until(lambda: len(at.answers) == 2)
-        assert held.written == []
+        await at.until(lambda: held.batches)
+        assert at.answers == []
         held.gate.set()
-        await at.until(lambda: len(at.answers) == 3)
+        await at.until(lambda: at.answers)
 
-        assert at.answers == [(2, Applied(1, 0)), (3, Applied(1, 0)), (1, Applied(0, 1))]
-        await at.until(lambda: held.written == [2, 3, 1])
-
-
-async def test_with_durability_memory_a_load_sees_what_was_handed_over_before(tmp_path: Path) -> None:
-    async with desk(SqlitePlace(tmp_path, "memory").store()) as at:
-        await at.committed(created())
-        for version in range(2, 60):
-            at.commit(turn(1, version))
-        stored = await at.bridge.load(ByPublicId("public-1"), WINDOWS)
-
-        assert stored is not None
-        assert stored.row.version == 59
-
-
-async def test_with_durability_memory_a_write_that_failed_is_told_to_the_next() -> None:
-    lost = Refused(StoreUnavailable("full"))
-    held = Held(durability="memory", answers=[lost, Fenced(whole_store=False)])
-    async with desk(held) as at:
-        told = [await at.committed(turn(1, 2))]
-        await at.until(lambda: at.bridge.pending_since() is None)
-        told += [await at.committed(turn(1, version)) for version in (3, 3, 4)]
-
-        assert told == [Applied(1, 0), Fenced(whole_store=False), Applied(1, 3), Applied(1, 0)]
-        assert await at.committed(turn(2, 2)) == Applied(2, 0)
+        assert at.answers == [(2, lost)]
 
 
 async def test_a_host_loop_that_never_rests_still_gets_its_turns_written(tmp_path: Path) -> None:
@@ -434,7 +409,23 @@ async def test_the_host_loop_lends_the_gil_each_millisecond_while_a_batch_is_und
     await anyio.sleep(0.01)
 
     assert len(host.later_s) == settled
-    assert set(host.later_s) == {0.001}
+    assert host.later_s.count(0) == 1
+    assert set(host.later_s) == {0, 0.001}
+    await bridge.close()
+    await host.host.close()
+
+
+async def test_what_is_handed_over_in_one_step_wakes_the_thread_once_and_is_one_batch() -> None:
+    host, held = Counting(current_host_loop()), Held()
+    bridge = bridge_for(held, host, time.monotonic)
+    await bridge.open()
+    promises = [host.promise() for _ in range(50)]
+    for sid, promise in enumerate(promises, start=1):
+        bridge.commit(turn(sid, 1), promise.set_result)
+    assert [await promise for promise in promises] == [Applied(sid, 1) for sid in range(1, 51)]
+
+    assert host.later_s.count(0) == 1
+    assert held.batches == [[1] * 50]
     await bridge.close()
     await host.host.close()
 
