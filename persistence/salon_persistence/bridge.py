@@ -25,8 +25,7 @@ class Bridge(Protocol):
     def commit(self, record: TurnRecord, done: Callable[[Outcome], None]) -> None:
         """Hand the record over; `done` is called on the host loop, after this has returned, in the order of hand-over.
 
-        With durability `memory` the answer is Applied before anything is written, with lsn 0,
-        unless the record creates a session, or an earlier write of its session was not applied after all.
+        It is told the truth at every durability: whoever lets replies out before their write does so by itself.
         """
         ...
 
