@@ -206,8 +206,6 @@ class AsyncioWatch:
         while (foreign := self._state.cancel_scope) is not self._scope:
             foreign.cancel()  # For tasks that a task group left behind.
             foreign.__exit__(None, None, None)
-        while self._task.cancelling():
-            self._task.uncancel()
         # A cancellation that was asked for but not delivered yet would end this task as cancelled,
         # and the task group would then cancel every other worker.
         with suppress(asyncio.CancelledError):
