@@ -52,6 +52,8 @@ def inspect(path: Path, size: int, log_size: int) -> None:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if log_size and faults.primary_code(error) == sqlite3.SQLITE_CORRUPT:
+            return  # A checkpoint that was cut short: only with its log the file is whole. `take_over` looks again.
         raise _named(path.name, error) from error
 
 
