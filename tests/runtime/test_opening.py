@@ -92,3 +92,18 @@ async def test_a_session_of_a_type_that_nobody_passed_is_kept(tmp_path: Path) ->
             await runtime.explain(chat.session_id)
     async with Runtime(Chat, store=url) as runtime:
         await runtime.get(Chat, chat.session_id)
+
+
+async def test_a_damaged_file_is_told_as_such_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with Runtime(Chat, store=f"sqlite:///{path}") as runtime:
+        await runtime.create(Chat)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    before = path.read_bytes()
+    with pytest.raises(Corrupt, match="damaged"):
+        async with Runtime(Chat, store=f"sqlite:///{path}") as runtime:
+            await runtime.find()
+
+    assert path.read_bytes() == before

@@ -2,7 +2,15 @@
 
 import sqlite3
 
-from salon_persistence.errors import NameTaken, NotAStore, RecordRefused, StoreError, StoreFailed, StoreUnavailable
+from salon_persistence.errors import (
+    CorruptRecord,
+    NameTaken,
+    NotAStore,
+    RecordRefused,
+    StoreError,
+    StoreFailed,
+    StoreUnavailable,
+)
 
 RECORD_FAULTS = (
     sqlite3.IntegrityError,
@@ -52,6 +60,13 @@ def store_error(error: sqlite3.Error) -> StoreError:
     if code in _HEALING or code == sqlite3.SQLITE_IOERR:
         return StoreUnavailable(f"The store cannot be used now: {name_of(error)}: {error}.")
     return StoreFailed(f"The store failed and stays closed until it is opened anew: {name_of(error)}: {error}.")
+
+
+def read_error(error: sqlite3.Error) -> StoreError:
+    """What is wrong when a look at the file failed: damage is told as such, and nothing was changed."""
+    if primary_code(error) == sqlite3.SQLITE_CORRUPT:
+        return CorruptRecord(f"The file is damaged, and was left as it is: {error}.")
+    return store_error(error)
 
 
 def is_healing(error: sqlite3.Error) -> bool:

@@ -111,7 +111,7 @@ def _not_a_database(name: str) -> NotAStore:
 def _named(name: str, error: sqlite3.Error) -> StoreError:
     if faults.primary_code(error) == sqlite3.SQLITE_NOTADB:
         return _not_a_database(name)
-    found = faults.store_error(error)
+    found = faults.read_error(error)
     return type(found)(f"{name}: {found}")
 
 

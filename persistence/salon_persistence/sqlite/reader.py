@@ -80,4 +80,4 @@ def _in_one_moment(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
     except StoreError:
         raise
     except sqlite3.Error as error:
-        raise faults.store_error(error) from error
+        raise faults.read_error(error) from error
