@@ -4,6 +4,7 @@ python -m benchmarks [ROW ...] [--quick] [--backends asyncio uvloop trio] [--com
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
+    signal.signal(signal.SIGTERM, _end)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     if args.peers == "":
         console.print(peers.HOW_TO, markup=False, highlight=False)
@@ -58,6 +60,11 @@ def main() -> int:
     if not args.no_save and not args.quick:
         console.print(f"Saved to {results.save(where, figures)}", highlight=False)
     return 0
+
+
+def _end(number: int, _: object) -> None:
+    """The row that runs in its own process ends with us."""
+    sys.exit(128 + number)
 
 
 def _saved(wanted: str | None) -> Path | None:
