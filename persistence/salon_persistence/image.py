@@ -123,9 +123,12 @@ class SessionImage:
 
 def weight(record: TurnRecord) -> int:
     """Bytes that replaying this turn has to read, without the few of its frame."""
-    size = sum(map(len, record.state.values()))
+    size = 0
+    for data in record.state.values():
+        size += len(data)
     for delta in record.logs:
-        size += sum(len(data) for _, data in delta.items)
+        for _, data in delta.items:
+            size += len(data)
     return size
 
 

@@ -111,6 +111,7 @@ class MemoryStore:
         )
 
     async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+        self.file.wall_us = max(self.file.wall_us, self._wall_us())
         return [self._fenced() or self._commit(record) for record in batch]
 
     async def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]:
@@ -165,8 +166,6 @@ class MemoryStore:
             raise self._stopped.error
 
     def _commit(self, record: TurnRecord) -> Outcome:
-        file = self.file
-        file.wall_us = max(file.wall_us, self._wall_us())
         try:
             if record.created is not None:
                 return self._create(record, record.created)

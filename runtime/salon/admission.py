@@ -34,7 +34,7 @@ class Admission:
         counters: Counters,
         settings: Settings,
     ) -> None:
-        self._promise = host.promise
+        self._reply = host.reply
         self._scheduler = scheduler
         self._pending_since = bridge.pending_since
         self._health = health
@@ -88,7 +88,7 @@ class Admission:
             error = errors.PayloadTooLarge(type(sent).__name__, size, self._settings.message_bytes_max)
             error.message = sent
             raise error
-        envelope = TurnEnvelope(copy, self._promise(), deadline=deadline, size_bytes=size)
+        envelope = TurnEnvelope(copy, self._reply(), deadline=deadline, size_bytes=size)
         envelope.handler = handler
         envelope.carried = self._carried() if self._context_vars else ()
         envelope.epoch, envelope.number = self._epoch, next(self._numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -16,6 +17,8 @@ from salon_persistence.records import NOTHING, LogDelta
 if TYPE_CHECKING:
     from salon.state_codec import StateCodec
 
+NO_LOGS: Mapping[str, Log[Any]] = MappingProxyType({})
+
 
 class Draft:
     """A state of its own for one turn, over the committed image; nobody sees it but this turn's handler."""
@@ -27,13 +30,13 @@ class Draft:
         codec: StateCodec[Any],
         image: SessionImage,
         cores: Mapping[str, LogCore[Any]],
-        logs: dict[str, Log[Any]],
+        logs: Mapping[str, Log[Any]],
         state: BaseModel,
     ) -> None:
         self._codec = codec
         self._image = image
         self._cores = cores
-        self._began = vars(state).copy()
+        self._began = state.__dict__.copy()
         self.logs = logs
         self.state = state
 
@@ -116,7 +119,9 @@ class Draft:
             self._cores[name].committed(log)
 
 
-def _logs(codec: StateCodec[Any], cores: Mapping[str, LogCore[Any]]) -> dict[str, Log[Any]]:
+def _logs(codec: StateCodec[Any], cores: Mapping[str, LogCore[Any]]) -> Mapping[str, Log[Any]]:
+    if not cores:
+        return NO_LOGS
     return {name: core.bind(codec.templates[name]) for name, core in cores.items()}
 
 

@@ -50,7 +50,7 @@ class Gate:
     def hold(self, frame: Frame, changes: Changes, reply: Any, now_us: int) -> None:
         """The session is held until the store has answered for this turn."""
         record = self._record(frame, changes, now_us)
-        if self._opens_early:
+        if self._opens_early and not frame.envelope.promise.done():
             frame.envelope.promise.set_result(reply)
         self._bridge.commit(record, partial(self._answered, frame, changes, record, reply))
 
@@ -78,11 +78,13 @@ class Gate:
         resident, promise = frame.resident, frame.envelope.promise
         if isinstance(outcome, Applied):
             self._applied(frame, changes, record, outcome)
-            promise.set_result(reply)
+            if not promise.done():
+                promise.set_result(reply)
         else:
             error = self.refusal(resident, outcome)
             error.message = frame.envelope.message
-            promise.set_exception(error)
+            if not promise.done():
+                promise.set_exception(error)
             if self._opens_early:
                 logger.error("salon lost turn %s after its reply: %s", record.turn, type(error).__name__)
         self.release(resident)

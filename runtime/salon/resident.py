@@ -97,7 +97,8 @@ class Resident(Actor[TurnEnvelope]):
         return Draft.over(self.cls.salon_type.states, self.image, self.cores, ready)
 
     def committed(self, draft: Draft, restored: BaseModel | None) -> None:
-        draft.committed()
+        if draft.logs:
+            draft.committed()
         self._ready = restored
 
     @property

@@ -74,7 +74,7 @@ class StateCodec(Generic[S]):
             StateInvalid: Some value cannot be stored.
         """
         try:
-            fields = self._encode_plain(vars(state), began or {}, stored or {})
+            fields = self._encode_plain(state.__dict__, began or {}, stored or {})
             if fields is None or self._rest or self._may_grow:
                 dumped = self._dump(state, mode="python", round_trip=True, by_alias=False, warnings="error")
                 known = fields or {}
@@ -121,15 +121,15 @@ class StateCodec(Generic[S]):
             StateInvalid: They decode to something else, or to nothing valid.
         """
         # A plain value is immutable and decodes to itself, so only the others are decoded in fact.
-        values = vars(state).copy()
+        values = state.__dict__.copy()
         if self._rest:
             for name in self._rest:
                 values[name] = codec.unpack(fields[name])
         if self._may_grow:
             values.update({name: codec.unpack(data) for name, data in fields.items() if name not in values})
         restored = self._valid(values)
-        same = vars(restored) == vars(state) and restored.__pydantic_extra__ == state.__pydantic_extra__
-        if not same:
+        same = restored.__dict__ == state.__dict__
+        if not same or (self._may_grow and restored.__pydantic_extra__ != state.__pydantic_extra__):
             raise StateInvalid(f"{self.model.__name__} would not be read back as it is.")
         return restored
 

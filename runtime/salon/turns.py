@@ -92,7 +92,8 @@ class Turns:
         self._counters.turns_done += 1
         if changes is None:
             self._counters.turns_unchanged += 1
-            envelope.promise.set_result(reply)
+            if not envelope.promise.done():
+                envelope.promise.set_result(reply)
             return True
         self._gate.hold(frame, changes, reply, self._wall.now_us(self._monotonic()))
         return False
@@ -107,7 +108,8 @@ class Turns:
     def _fail(self, envelope: TurnEnvelope, failure: BaseException) -> None:
         error = self._translated(envelope, failure)
         error.message = envelope.message
-        envelope.promise.set_exception(error)
+        if not envelope.promise.done():
+            envelope.promise.set_exception(error)
 
     def _translated(self, envelope: TurnEnvelope, failure: BaseException) -> errors.SalonError:
         if isinstance(failure, errors.Refused):
@@ -133,7 +135,8 @@ class Turns:
         where = "while it ran" if started else "before it began"
         error = errors.TurnTimeout(f"The deadline of {envelope.handler.name} passed {where}; nothing was applied.")
         error.message = envelope.message
-        envelope.promise.set_exception(error)
+        if not envelope.promise.done():
+            envelope.promise.set_exception(error)
 
     def abandon(self, resident: Resident, envelope: TurnEnvelope, /) -> None:
         """The runtime closes and this message never began."""

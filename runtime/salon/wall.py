@@ -24,5 +24,7 @@ class Wall:
         passed = monotonic - self._at
         if not 0 <= passed < RESYNC_S:
             self._at, self._us, passed = monotonic, microseconds(self._clock.wall()), 0.0
-        self._floor_us = max(self._floor_us, self._us + int(passed * 1_000_000))
+        now_us = self._us + int(passed * 1_000_000)
+        if now_us > self._floor_us:
+            self._floor_us = now_us
         return self._floor_us
