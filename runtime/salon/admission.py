@@ -55,7 +55,7 @@ class Admission:
         handler = _handler(resident.cls, sent)
         now = self._monotonic()
         self.check_store(now)
-        envelope = self._envelope(handler, sent, now, self._deadline(now, timeout_s))
+        envelope = self._envelope(handler, sent, self._deadline(now, timeout_s))
         try:
             self._scheduler.submit(resident, envelope)
         except MailboxFull as full:
@@ -82,7 +82,7 @@ class Admission:
             return now + timeout_s
         return min(now + timeout_s, frame.envelope.deadline)  # a nested ask has what is left of its turn's time
 
-    def _envelope(self, handler: Handler, sent: Message[Any], now: float, deadline: float) -> TurnEnvelope:
+    def _envelope(self, handler: Handler, sent: Message[Any], deadline: float) -> TurnEnvelope:
         copy, size = handler.codec.copy(sent)
         if size > self._message_bytes_max:
             error = errors.PayloadTooLarge(type(sent).__name__, size, self._settings.message_bytes_max)
@@ -92,7 +92,6 @@ class Admission:
         envelope.handler = handler
         envelope.carried = self._carried() if self._context_vars else ()
         envelope.epoch, envelope.number = self._epoch, next(self._numbers)
-        envelope.now = now
         envelope.frame = None
         return envelope
 

@@ -150,7 +150,7 @@ class Machinery:
             told["turn"] = {
                 "id": running.envelope.turn_id,
                 "handler": running.envelope.handler.name,
-                "running_s": max(0.0, now - running.envelope.now),
+                "running_s": max(0.0, now - running.started_at),
                 "late_s": late_s,
                 "cancelled": running.cancelled,
                 "stuck": running.cancelled is not None and late_s >= self.settings.stuck_after_s,

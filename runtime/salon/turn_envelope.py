@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TurnEnvelope(Envelope):
     """One accepted message. `deadline` is a reading of the monotonic clock, in seconds."""
 
-    __slots__ = ("carried", "epoch", "frame", "handler", "now", "number")
+    __slots__ = ("carried", "epoch", "frame", "handler", "number")
 
     message: Message[Any]
     handler: Handler
@@ -24,8 +24,6 @@ class TurnEnvelope(Envelope):
     """Context variables of the asker that its turn sees."""
     epoch: int
     number: int
-    now: float
-    """When it was admitted, and again when its turn began; monotonic seconds."""
     frame: Frame | None
 
     @property

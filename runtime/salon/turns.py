@@ -62,10 +62,8 @@ class Turns:
 
     def _begin(self, resident: Resident, envelope: TurnEnvelope) -> Frame:
         self._counters.turns_started += 1
-        now = self._monotonic()
         if envelope.handler.timeout_s is not None:
-            envelope.deadline = min(envelope.deadline, now + envelope.handler.timeout_s)
-        envelope.now = now
+            envelope.deadline = min(envelope.deadline, self._monotonic() + envelope.handler.timeout_s)
         frame = envelope.frame = Frame(resident, envelope, resident.begin(), self._tools)
         return frame
 
