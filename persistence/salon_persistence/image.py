@@ -31,6 +31,7 @@ class SessionImage:
     """Fields and logs of one session at `version`."""
 
     __slots__ = (
+        "_bytes_in_snapshot",
         "ledger",
         "logs",
         "lsn",
@@ -52,6 +53,7 @@ class SessionImage:
         self.tail_turns = 0
         self.tail_bytes = 0
         self.snapshot_bytes = 0
+        self._bytes_in_snapshot = 0
 
     def apply(self, record: TurnRecord) -> None:
         """One committed turn more. Raises CorruptRecord when it is not the next one."""
@@ -89,6 +91,7 @@ class SessionImage:
 
         `redacted` holds, per log, older pages as they were read; those with a redacted item are written anew.
         """
+        self._bytes_in_snapshot = self.tail_bytes
         pages: list[LogPage] = []
         dropped: list[tuple[str, int]] = []
         shapes: dict[str, LogShape] = {}
@@ -116,9 +119,9 @@ class SessionImage:
         for field, shape in snapshot.logs.items():
             self.logs[field].paged_until(shape.paged, windows.get(field, 0))
         self.snapshot_bytes = sum(map(len, snapshot.state.values()))
-        # Turns that were committed while the snapshot was written stay counted by a bound that is never too low.
+        # What was committed while the snapshot was written is the new tail.
         self.tail_turns = self.version - snapshot.version
-        self.tail_bytes = 0 if self.tail_turns == 0 else self.tail_bytes
+        self.tail_bytes -= self._bytes_in_snapshot
 
 
 def weight(record: TurnRecord) -> int:

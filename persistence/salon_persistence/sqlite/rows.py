@@ -29,10 +29,10 @@ FACTS = (
 COLUMNS = ", ".join(("sid", "version", "head_lsn", *FACTS))
 
 _CHAIN = """WITH RECURSIVE chain (lsn, version, prev_lsn, body) AS (
-        SELECT lsn, version, prev_lsn, body FROM journal WHERE lsn = ?1 AND lsn > ?2 AND sid = ?3
+        SELECT lsn, version, prev_lsn, body FROM journal WHERE lsn = :head AND lsn > :after AND sid = :sid
         UNION ALL
         SELECT older.lsn, older.version, older.prev_lsn, older.body FROM chain JOIN journal AS older
-        ON older.lsn = chain.prev_lsn WHERE older.lsn > ?2 AND older.sid = ?3
+        ON older.lsn = chain.prev_lsn WHERE older.lsn > :after AND older.sid = :sid
     ) SELECT version, body FROM chain"""
 
 
@@ -85,7 +85,9 @@ class SessionRows:
             yield SnapshotRow(version, lsn, body)
 
     def turns(self, after_lsn: int) -> Sequence[tuple[int, bytes]]:
-        return self._connection.execute(_CHAIN, (self._head_lsn, after_lsn, self._sid)).fetchall()
+        return self._connection.execute(
+            _CHAIN, {"head": self._head_lsn, "after": after_lsn, "sid": self._sid}
+        ).fetchall()
 
     def pages(self, field: str, before: int) -> Iterator[tuple[int, bytes]]:
         query = "SELECT first, body FROM page WHERE sid = ? AND field = ? AND first < ? ORDER BY first DESC"

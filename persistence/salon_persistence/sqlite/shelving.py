@@ -15,16 +15,16 @@ PRUNED_ROWS_MAX = 1024
 
 _PRESENT = "SELECT lsn FROM journal WHERE lsn = ? AND sid = ? AND version = ?"
 _FIND = """WITH RECURSIVE chain (lsn, version, prev_lsn) AS (
-        SELECT journal.lsn, journal.version, prev_lsn FROM session JOIN journal ON lsn = head_lsn WHERE session.sid = ?1
+        SELECT journal.lsn, journal.version, prev_lsn FROM session JOIN journal ON lsn = head_lsn WHERE session.sid = :sid
         UNION ALL
         SELECT older.lsn, older.version, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
-        WHERE older.version >= ?2
-    ) SELECT lsn FROM chain WHERE version = ?2"""
+        WHERE older.version >= :version
+    ) SELECT lsn FROM chain WHERE version = :version"""
 _COVERED = """WITH RECURSIVE chain (lsn, prev_lsn) AS (
-        SELECT lsn, prev_lsn FROM journal WHERE lsn = ?1 AND sid = ?2
+        SELECT lsn, prev_lsn FROM journal WHERE lsn = :lsn AND sid = :sid
         UNION ALL
         SELECT older.lsn, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
-        WHERE older.sid = ?2
+        WHERE older.sid = :sid
     ) SELECT lsn FROM chain"""
 _SNAPSHOT = "INSERT OR REPLACE INTO snapshot (slot, version, lsn, body) VALUES (?, ?, ?, ?)"
 _PAGE = "INSERT OR REPLACE INTO page (sid, field, first, body) VALUES (?, ?, ?, ?)"
@@ -54,7 +54,7 @@ def _lsn_of(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> int:
     if snapshot.lsn:
         row = connection.execute(_PRESENT, (snapshot.lsn, snapshot.sid, snapshot.version)).fetchone()
     else:
-        row = connection.execute(_FIND, (snapshot.sid, snapshot.version)).fetchone()
+        row = connection.execute(_FIND, {"sid": snapshot.sid, "version": snapshot.version}).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -85,5 +85,5 @@ def _write_pages(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> No
 
 def _prune(connection: sqlite3.Connection, sid: int, lsn: int) -> None:
     """Delete the turns up to `lsn`, the oldest first, so that a chain that is too long for once stays whole."""
-    covered = sorted(connection.execute(_COVERED, (lsn, sid)).fetchall())
+    covered = sorted(connection.execute(_COVERED, {"lsn": lsn, "sid": sid}).fetchall())
     connection.executemany("DELETE FROM journal WHERE lsn = ?", covered[:PRUNED_ROWS_MAX])
