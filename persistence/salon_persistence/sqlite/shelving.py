@@ -15,7 +15,8 @@ PRUNED_ROWS_MAX = 1024
 
 _PRESENT = "SELECT lsn FROM journal WHERE lsn = ? AND sid = ? AND version = ?"
 _FIND = """WITH RECURSIVE chain (lsn, version, prev_lsn) AS (
-        SELECT journal.lsn, journal.version, prev_lsn FROM session JOIN journal ON lsn = head_lsn WHERE session.sid = :sid
+        SELECT journal.lsn, journal.version, prev_lsn FROM session JOIN journal ON lsn = head_lsn
+        WHERE session.sid = :sid
         UNION ALL
         SELECT older.lsn, older.version, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
         WHERE older.version >= :version
