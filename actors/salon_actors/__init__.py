@@ -25,7 +25,7 @@ from salon_actors.hostloop import Timer as Timer
 from salon_actors.hostloop import current_host_loop as current_host_loop
 from salon_actors.park import Promise as Promise
 from salon_actors.park import Reply as Reply
-from salon_actors.scheduler import Ready as Ready
+from salon_actors.ready import Ready as Ready
 from salon_actors.scheduler import RunningTurn as RunningTurn
 from salon_actors.scheduler import Scheduler as Scheduler
 

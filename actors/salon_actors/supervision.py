@@ -13,6 +13,7 @@ from salon_actors.behaviour import DEADLINE, Behaviour
 from salon_actors.clock import Clock
 from salon_actors.envelope import Envelope
 from salon_actors.hostloop import HostLoop
+from salon_actors.mailbox import Mailbox
 from salon_actors.park import Promise
 from salon_actors.worker import Worker
 
@@ -57,6 +58,28 @@ class Supervision(Generic[A, E]):
             self.now = self._clock.monotonic()
             self.pause.set_result(None)
             self.pause = None
+
+    def mailbox(self, actor: A) -> Mailbox[E]:
+        """The actor's mailbox with everything that waits in it, and from now on looked after."""
+        if actor.mailbox is None:
+            actor.mailbox = Mailbox[E]()
+            self.waiting[actor] = None
+            self.wake()
+            if actor.first is not None:
+                actor.mailbox.put(actor.first)
+                actor.first = None
+        return actor.mailbox
+
+    def take(self, actor: A) -> E | None:
+        """The next message of the actor; None when nothing waits."""
+        if (envelope := actor.first) is not None:
+            actor.first = None
+        elif actor.mailbox is not None:
+            envelope = actor.mailbox.take()
+            if not actor.mailbox:
+                actor.mailbox = None
+                del self.waiting[actor]
+        return envelope
 
     def cancel(self, worker: Worker[A, E], reason: str) -> None:
         worker.cancel(reason, self._clock.monotonic())

@@ -74,6 +74,7 @@ def test_a_mailbox_agrees_with_two_lists(steps: list[tuple[str, float]]) -> None
             assert late == mailbox.take_expired(time)
             control = [each for each in control if each.deadline > time]
             users = [each for each in users if each.deadline > time]
+            assert min((each.deadline for each in control + users), default=inf) == mailbox.earliest
 
         assert control + users == list(mailbox)
         assert len(users) == mailbox.depth
