@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.baselines import fdatasync
 from benchmarks.baselines.aiosqlite_each import EachItsOwn
+from benchmarks.baselines.group_commit import GroupCommit
 from benchmarks.bench import Bench
 from benchmarks.bots import Note, Notebook, Write
 from benchmarks.figure import at_least, at_most, ratio_at_least
@@ -25,9 +27,14 @@ from salon import Runtime, SessionHandle
 
 SESSIONS = (1, 100)
 TEXT_BYTES = 190
+BARE = ("aiosqlite", "group commit")
+"""A transaction per update; a thread that only inserts, the most that a storage thread can do."""
 FDATASYNC = 0.35
 K_PER_S = 45
 P99_MS = 8
+
+
+Writer: TypeAlias = type[EachItsOwn] | type[GroupCommit]
 
 
 def run(bench: Bench) -> None:
@@ -35,7 +42,8 @@ def run(bench: Bench) -> None:
     with fresh_folder(bench.folder) as folder:
         cells: dict[tuple[str, int], Callable[[], Sample]] = {("fdatasync", 1): partial(disk, folder, seconds)}
         for n in SESSIONS:
-            cells["aiosqlite", n] = partial(asyncio_each, folder, n, seconds)
+            cells["aiosqlite", n] = partial(bare, folder, EachItsOwn, n, seconds)
+            cells["group commit", n] = partial(bare, folder, GroupCommit, n, seconds)
             for backend in bench.backends:
                 cells[backend, n] = partial(durable, backend, folder, n, seconds)
         found = take_turns(bench.report, "durable asks", bench.effort, cells)
@@ -43,10 +51,12 @@ def run(bench: Bench) -> None:
     for backend in bench.backends:
         for n in SESSIONS:
             ours, case = found[backend, n], f"{n} sessions" if n > 1 else "1 session"
-            each = found["aiosqlite", n]["per_s"]
             target = ratio_at_least(FDATASYNC) if n == 1 else None
             bench.more_is_better(backend, case, "turns/s", ours["per_s"], against="fdatasync", bare=raw, target=target)
-            bench.more_is_better(backend, case, "turns/s", ours["per_s"], against="aiosqlite, each its own", bare=each)
+            for name in BARE:
+                bench.more_is_better(
+                    backend, case, "turns/s", ours["per_s"], against=name, bare=found[name, n]["per_s"]
+                )
             if n > 1:
                 rate = thousands(ours["per_s"])
                 bench.more_is_better(backend, case, "k turns/s", rate, target=at_least(K_PER_S))
@@ -88,9 +98,9 @@ def asking(handle: SessionHandle[Note]) -> Ask:
     return ask
 
 
-def asyncio_each(parent: Path, sessions: int, seconds: float) -> Sample:
+def bare(parent: Path, writer: Writer, sessions: int, seconds: float) -> Sample:
     async def measured() -> Sample:
-        async with EachItsOwn(folder) as database:
+        async with writer(folder) as database:
             text = texts()
             return await timed([partial(database.write, sid, text) for sid in range(sessions)], seconds)
 
