@@ -6,7 +6,8 @@ and one seed gives one run. A run that hangs reaches the end of its time at once
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
@@ -25,24 +26,27 @@ LIFETIME_S = 3600.0
 
 
 class Jump(selectors.SelectSelector):
-    """Instead of waiting for time to pass, lets it have passed. Nothing is read from files here."""
+    """Instead of waiting for time to pass, lets it have passed; or, while it is frozen, waits for other threads."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
+        self.is_frozen = False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self.is_frozen:
+            return super().select(0 if timeout == 0 else None)
         self.now += timeout or 0
         return super().select(0)
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        self._jump = Jump()
-        super().__init__(self._jump)
+        self.jump = Jump()
+        super().__init__(self.jump)
 
     def time(self) -> float:
-        return self._jump.now
+        return self.jump.now
 
 
 class LoopClock:
@@ -85,15 +89,21 @@ def _on_asyncio(main: Callable[[LoopClock], Awaitable[T]]) -> T:
 
 def _on_trio(seed: int, main: Callable[[LoopClock], Awaitable[T]]) -> T:
     clock = trio.testing.MockClock(autojump_threshold=0)
-    core: Any = trio._core._run  # pyright: ignore
 
     async def run() -> T:
         return await _live(main, clock.current_time)
 
-    # trio shuffles its tasks, so that nobody relies on their order; the shuffling has to repeat itself here.
+    with repeatable_trio(seed):
+        return anyio.run(run, backend="trio", backend_options={"clock": clock})
+
+
+@contextmanager
+def repeatable_trio(seed: int) -> Generator[None]:
+    """trio shuffles its tasks, so that nobody relies on their order; here the shuffling repeats itself."""
+    core: Any = trio._core._run  # pyright: ignore
     shuffled, core._r = core._r, Random(seed)
     ordered, core._ALLOW_DETERMINISTIC_SCHEDULING = core._ALLOW_DETERMINISTIC_SCHEDULING, True
     try:
-        return anyio.run(run, backend="trio", backend_options={"clock": clock})
+        yield
     finally:
         core._r, core._ALLOW_DETERMINISTIC_SCHEDULING = shuffled, ordered
