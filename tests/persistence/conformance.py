@@ -4,7 +4,7 @@ A check raises AssertionError when the store breaks its promise. `broken.py` hol
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from salon_persistence.store import (
     Refused,
     SessionQuery,
     Store,
+    StoreInfo,
 )
 from tests.persistence.sessions import EVERY_PART, NOW_US, WINDOWS, created, lines_of, row, said, snapshot, turn
 
@@ -68,6 +69,14 @@ def is_refused(outcome: Outcome, kind: type[Exception]) -> None:
     assert isinstance(outcome.error, kind), outcome.error
 
 
+async def fails(asked: Awaitable[object]) -> None:
+    try:
+        await asked
+    except StoreFailed:
+        return
+    raise AssertionError("It answered all the same.")
+
+
 async def grown(store: Store, turns: int, number: int = 1) -> list[Applied]:
     """A session with so many turns; an Applied for each."""
     done = await applied(store, created(number))
@@ -113,13 +122,11 @@ async def every_turn_is_there_at_once_and_in_order(place: Place) -> None:
 
 
 async def what_was_answered_applied_is_there_after_the_owner_vanished(place: Place) -> None:
-    abandoned = place.store()
-    await abandoned.open()
-    await grown(abandoned, 4)
-    place.unlock()
-    async with opened(place) as store:
-        assert await history(store) == [1, 2, 3, 4]
-    await abandoned.close()
+    async with opened(place) as abandoned:
+        await grown(abandoned, 4)
+        place.unlock()
+        async with opened(place) as store:
+            assert await history(store) == [1, 2, 3, 4]
 
 
 async def what_was_answered_applied_is_there_after_closing(place: Place) -> None:
@@ -525,6 +532,7 @@ async def a_second_owner_is_refused(place: Place) -> None:
         except StoreInUse:
             pass
         else:
+            await second.close()
             raise AssertionError("Two owners at once.")
         await applied(store, turn(1, 3))
     async with opened(place) as store:
@@ -532,69 +540,56 @@ async def a_second_owner_is_refused(place: Place) -> None:
 
 
 async def without_the_lock_the_epoch_fences_the_older_owner_for_ever(place: Place) -> None:
-    old = place.store()
-    await old.open()
-    await grown(old, 2)
-    place.unlock()
-    async with opened(place) as new:
-        await applied(new, turn(1, 3))
-        for version in (3, 4):
-            for outcome in await old.commit([turn(1, version), created(7)]):
+    async with opened(place) as old:
+        await grown(old, 2)
+        place.unlock()
+        async with opened(place) as new:
+            await applied(new, turn(1, 3))
+            for version in (3, 4):
+                for outcome in await old.commit([turn(1, version), created(7)]):
+                    is_fenced(outcome, whole_store=True)
+            for outcome in await old.keep([snapshot(1, 2, 2)]):
                 is_fenced(outcome, whole_store=True)
-        for outcome in await old.keep([snapshot(1, 2, 2)]):
-            is_fenced(outcome, whole_store=True)
-        try:
-            await old.probe()
-        except StoreFailed:
-            pass
-        else:
-            raise AssertionError("A probe without the epoch must fail.")
-        assert await history(new) == [1, 2, 3]
-        await applied(new, turn(1, 4))
-    await old.close()
+            await fails(old.probe())
+            assert await history(new) == [1, 2, 3]
+            await applied(new, turn(1, 4))
     async with opened(place) as store:
         assert await history(store) == [1, 2, 3, 4]
         assert await store.load(ByPublicId("public-7"), WINDOWS) is None
 
 
 async def without_the_lock_an_older_owner_writes_no_snapshot(place: Place) -> None:
-    old = place.store()
-    await old.open()
-    done = await grown(old, 3)
-    place.unlock()
-    async with opened(place) as new:
-        for outcome in await old.keep([snapshot(1, 2, done[1].lsn)]):
-            is_fenced(outcome, whole_store=True)
-        for outcome in await old.commit([turn(1, 4)]):
-            is_fenced(outcome, whole_store=True)
-        assert await history(new) == [1, 2, 3]
-    await old.close()
+    async with opened(place) as old:
+        done = await grown(old, 3)
+        place.unlock()
+        async with opened(place) as new:
+            for outcome in await old.keep([snapshot(1, 2, done[1].lsn)]):
+                is_fenced(outcome, whole_store=True)
+            for outcome in await old.commit([turn(1, 4)]):
+                is_fenced(outcome, whole_store=True)
+            assert await history(new) == [1, 2, 3]
 
 
 async def the_epoch_grows_with_every_owner_and_an_unclean_end_is_seen(place: Place) -> None:
-    first = place.store()
-    one = await first.open()
-    assert one.clean
-    await first.close()
-    second = place.store()
-    two = await second.open()
-    assert two.clean
-    place.unlock()
-    third = place.store()
-    three = await third.open()
-    assert not three.clean
-    await second.close()
-    await third.close()
-    async with opened(place):
-        pass
-    fourth = place.store()
-    four = await fourth.open()
-    await fourth.close()
+    infos: list[StoreInfo] = []
+    async with AsyncExitStack() as stack:
+        for end in ("in order", "pushed aside", "in order"):
+            store = place.store()
+            infos.append(await store.open())
+            stack.push_async_callback(store.close)
+            if end == "in order":
+                await store.close()
+            else:
+                place.unlock()
+    last = place.store()
+    infos.append(await last.open())
+    await last.close()
+    epochs = [info.epoch for info in infos]
 
-    assert one.epoch < two.epoch < three.epoch < four.epoch
-    assert four.clean
-    assert one.uuid == four.uuid
-    assert len(one.uuid) == 16
+    assert [info.clean for info in infos] == [True, True, False, True]
+    assert epochs == sorted(set(epochs))
+    assert {info.uuid for info in infos} == {infos[0].uuid}
+    assert len(infos[0].uuid) == 16
 
 
 async def time_never_runs_below_what_was_seen(place: Place) -> None:
@@ -614,30 +609,22 @@ async def time_never_runs_below_what_was_seen(place: Place) -> None:
 async def a_store_that_is_closed_refuses_and_can_be_opened_again(place: Place) -> None:
     store = place.store()
     for _ in range(2):
-        (outcome,) = await store.commit([created()])
-        is_refused(outcome, StoreFailed)
-        (outcome,) = await store.keep([snapshot(1, 1, 1)])
-        is_refused(outcome, StoreFailed)
-        for ask in (
-            lambda: store.load(ByPublicId("public-1"), WINDOWS),
-            lambda: store.find(SessionQuery()),
-            lambda: store.read_pages(1, "lines", 9, 9),
-            store.probe,
-        ):
-            try:
-                await ask()
-            except StoreFailed:
-                pass
-            else:
-                raise AssertionError("A closed store answered.")
+        for outcome in [*await store.commit([created()]), *await store.keep([snapshot(1, 1, 1)])]:
+            is_refused(outcome, StoreFailed)
+        await fails(store.load(ByPublicId("public-1"), WINDOWS))
+        await fails(store.find(SessionQuery()))
+        await fails(store.read_pages(1, "lines", 9, 9))
+        await fails(store.probe())
         await store.open()
         await store.probe()
         await store.close()
         await store.close()
     await store.open()
-    await grown(store, 2)
-    assert await history(store) == [1, 2]
-    await store.close()
+    try:
+        await grown(store, 2)
+        assert await history(store) == [1, 2]
+    finally:
+        await store.close()
 
 
 async def an_empty_batch_is_answered_with_nothing(place: Place) -> None:

@@ -35,7 +35,7 @@ async def test_sqlite_keeps_them_at_full_durability_too(tmp_path: Path) -> None:
 def test_every_check_of_the_module_is_run() -> None:
     from tests.persistence import conformance
 
-    helpers = {"opened", "applied", "grown", "history", "is_applied", "is_fenced", "is_refused"}
+    helpers = {"opened", "fails", "applied", "grown", "history", "is_applied", "is_fenced", "is_refused"}
     functions = {
         name for name, value in vars(conformance).items() if getattr(value, "__module__", "") == conformance.__name__
     }

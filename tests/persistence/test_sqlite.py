@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,14 +43,30 @@ def place(tmp_path: Path) -> SqlitePlace:
     return SqlitePlace(tmp_path)
 
 
-def failing_store(place: SqlitePlace, plan: Plan) -> SqliteStore:
-    return SqliteStore(
-        place.path,
-        wall_us=place.ticks.wall_us,
-        random_bytes=place.ticks.random_bytes,
-        busy_s=0.01,
-        factory=failing(plan),
-    )
+FailingStore = Callable[[Plan], SqliteStore]
+
+
+@pytest.fixture
+async def failing_store(place: SqlitePlace) -> AsyncGenerator[FailingStore]:
+    """Makes stores that fail as planned; they are closed at the end, for their threads would outlive the test."""
+    made: list[SqliteStore] = []
+
+    def make(plan: Plan) -> SqliteStore:
+        ticks = place.ticks
+        made.append(
+            SqliteStore(
+                place.path,
+                wall_us=ticks.wall_us,
+                random_bytes=ticks.random_bytes,
+                busy_s=0.01,
+                factory=failing(plan),
+            )
+        )
+        return made[-1]
+
+    yield make
+    for store in made:
+        await store.close()
 
 
 @contextmanager
@@ -68,9 +84,11 @@ def flipped(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED])
-async def test_a_commit_that_finds_no_room_or_a_lock_is_not_applied_and_heals(code: int, place: SqlitePlace) -> None:
+async def test_a_commit_that_finds_no_room_or_a_lock_is_not_applied_and_heals(
+    code: int, place: SqlitePlace, failing_store: FailingStore
+) -> None:
     plan = Plan()
-    store = failing_store(place, plan)
+    store = failing_store(plan)
     await store.open()
     await grown(store, 2)
     plan.at, plan.error = "COMMIT", broken(code)
@@ -91,10 +109,10 @@ async def test_a_commit_that_finds_no_room_or_a_lock_is_not_applied_and_heals(co
 
 
 async def test_an_io_error_in_commit_is_unknown_and_nothing_is_written_until_it_is_opened_anew(
-    place: SqlitePlace,
+    place: SqlitePlace, failing_store: FailingStore
 ) -> None:
     plan = Plan()
-    store = failing_store(place, plan)
+    store = failing_store(plan)
     await store.open()
     await grown(store, 2)
     plan.at, plan.error = "COMMIT", broken(sqlite3.SQLITE_IOERR_FSYNC)
@@ -115,9 +133,11 @@ async def test_an_io_error_in_commit_is_unknown_and_nothing_is_written_until_it_
     await store.close()
 
 
-async def test_a_commit_that_took_effect_and_says_full_all_the_same_is_unknown(place: SqlitePlace) -> None:
+async def test_a_commit_that_took_effect_and_says_full_all_the_same_is_unknown(
+    place: SqlitePlace, failing_store: FailingStore
+) -> None:
     plan = Plan()
-    store = failing_store(place, plan)
+    store = failing_store(plan)
     await store.open()
     await grown(store, 2)
     plan.at, plan.error, plan.after = "COMMIT", broken(sqlite3.SQLITE_FULL), True
@@ -131,9 +151,11 @@ async def test_a_commit_that_took_effect_and_says_full_all_the_same_is_unknown(p
     await store.close()
 
 
-async def test_a_commit_that_failed_and_cannot_be_rolled_back_is_unknown(place: SqlitePlace) -> None:
+async def test_a_commit_that_failed_and_cannot_be_rolled_back_is_unknown(
+    place: SqlitePlace, failing_store: FailingStore
+) -> None:
     plan = Plan()
-    store = failing_store(place, plan)
+    store = failing_store(plan)
     await store.open()
     await grown(store, 2)
     plan.at, plan.error, plan.rollback_fails = "COMMIT", broken(sqlite3.SQLITE_FULL), True
@@ -147,10 +169,10 @@ async def test_a_commit_that_failed_and_cannot_be_rolled_back_is_unknown(place: 
 @pytest.mark.parametrize("statement", ["BEGIN", "UPDATE owner", "UPDATE session", "INSERT INTO journal"])
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY])
 async def test_a_statement_that_fails_for_the_disks_sake_refuses_the_batch_and_heals(
-    statement: str, code: int, place: SqlitePlace
+    statement: str, code: int, place: SqlitePlace, failing_store: FailingStore
 ) -> None:
     plan = Plan()
-    store = failing_store(place, plan)
+    store = failing_store(plan)
     await store.open()
     await grown(store, 2)
     plan.at, plan.error = statement, broken(code)
@@ -163,9 +185,9 @@ async def test_a_statement_that_fails_for_the_disks_sake_refuses_the_batch_and_h
     await store.close()
 
 
-async def test_damage_found_while_writing_closes_the_store(place: SqlitePlace) -> None:
+async def test_damage_found_while_writing_closes_the_store(place: SqlitePlace, failing_store: FailingStore) -> None:
     plan = Plan()
-    store = failing_store(place, plan)
+    store = failing_store(plan)
     await store.open()
     await grown(store, 2)
     plan.at, plan.error = "UPDATE session", broken(sqlite3.SQLITE_CORRUPT)
@@ -179,9 +201,9 @@ async def test_damage_found_while_writing_closes_the_store(place: SqlitePlace) -
         assert await history(again) == [1, 2]
 
 
-async def test_a_failed_record_leaves_no_transaction_behind(place: SqlitePlace) -> None:
+async def test_a_failed_record_leaves_no_transaction_behind(place: SqlitePlace, failing_store: FailingStore) -> None:
     plan = Plan()
-    store = failing_store(place, plan)
+    store = failing_store(plan)
     await store.open()
     await applied(store, created(1), created(2))
     plan.at, plan.error = "INSERT INTO journal", sqlite3.IntegrityError("as planned")
@@ -195,9 +217,9 @@ async def test_a_failed_record_leaves_no_transaction_behind(place: SqlitePlace) 
     await store.close()
 
 
-async def test_the_replay_of_a_bad_batch_is_one_transaction(place: SqlitePlace) -> None:
+async def test_the_replay_of_a_bad_batch_is_one_transaction(place: SqlitePlace, failing_store: FailingStore) -> None:
     plan = Plan()
-    store = failing_store(place, plan)
+    store = failing_store(plan)
     await store.open()
     await applied(store, *(created(number) for number in range(1, 6)))
     plan.seen = []
@@ -211,8 +233,10 @@ async def test_the_replay_of_a_bad_batch_is_one_transaction(place: SqlitePlace) 
     await store.close()
 
 
-async def test_a_foreign_program_that_holds_the_file_makes_it_unavailable_for_a_while(place: SqlitePlace) -> None:
-    store = failing_store(place, Plan())
+async def test_a_foreign_program_that_holds_the_file_makes_it_unavailable_for_a_while(
+    place: SqlitePlace, failing_store: FailingStore
+) -> None:
+    store = failing_store(Plan())
     await store.open()
     await grown(store, 2)
     with edited(place) as foreign:
