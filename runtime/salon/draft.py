@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from salon.errors import StateInvalid
-from salon.log import Log, LogCore
+from salon.log import Log, over, stage_of
+from salon.log_core import LogCore
+from salon.log_stage import LogStage
 from salon_persistence.image import SessionImage
 from salon_persistence.records import NOTHING, LogDelta
 
@@ -23,19 +25,13 @@ NO_LOGS: Mapping[str, Log[Any]] = MappingProxyType({})
 class Draft:
     """A state of its own for one turn, over the committed image; nobody sees it but this turn's handler."""
 
-    __slots__ = ("_began", "_codec", "_cores", "_image", "logs", "state")
+    __slots__ = ("_began", "_codec", "_image", "logs", "state")
 
     def __init__(
-        self,
-        codec: StateCodec[Any],
-        image: SessionImage,
-        cores: Mapping[str, LogCore[Any]],
-        logs: Mapping[str, Log[Any]],
-        state: BaseModel,
+        self, codec: StateCodec[Any], image: SessionImage, logs: Mapping[str, Log[Any]], state: BaseModel
     ) -> None:
         self._codec = codec
         self._image = image
-        self._cores = cores
         self._began = state.__dict__.copy()
         self.logs = logs
         self.state = state
@@ -54,17 +50,17 @@ class Draft:
         """
         logs = _logs(codec, cores)
         if ready is None:
-            return cls(codec, image, cores, logs, codec.decode(image.state, logs))
+            return cls(codec, image, logs, codec.decode(image.state, logs))
         for name, log in logs.items():
             vars(ready)[name] = log  # not by assignment: the state's class may be frozen, or validate it
-        return cls(codec, image, cores, logs, ready)
+        return cls(codec, image, logs, ready)
 
     @classmethod
     def of_new(
         cls, codec: StateCodec[Any], image: SessionImage, cores: Mapping[str, LogCore[Any]], state: BaseModel
     ) -> Draft:
         """Over an empty image, holding what `state` holds."""
-        draft = cls(codec, image, cores, _logs(codec, cores), state)
+        draft = cls(codec, image, _logs(codec, cores), state)
         draft.replace(state)
         return draft
 
@@ -72,7 +68,7 @@ class Draft:
         """A handler assigned a whole new state: its fields count, and its log items become the only ones."""
         for name, log in self.logs.items():
             log.clear()
-            self._cores[name].adopt(log, getattr(state, name))
+            stage_of(log).adopt(stage_of(getattr(state, name)))
         self.state = self._codec.decode(self._codec.encode(state), self.logs)
         self._began = {}
 
@@ -96,7 +92,7 @@ class Draft:
 
     def _deltas(self) -> Sequence[LogDelta]:
         self._check_logs()
-        deltas = (self._cores[name].delta(log) for name, log in self.logs.items())
+        deltas = (stage_of(log).delta() for log in self.logs.values())
         return [delta for delta in deltas if delta is not None]
 
     def _check_logs(self) -> None:
@@ -106,23 +102,23 @@ class Draft:
 
     def pin(self) -> None:
         """Keep what the logs show now, whatever later turns do: for views."""
-        for name, log in self.logs.items():
-            self._cores[name].pin(log)
+        for log in self.logs.values():
+            stage_of(log).pin()
 
     def close(self, turn: str) -> None:
         """The turn is over: its logs refuse every further use."""
-        for name, log in self.logs.items():
-            self._cores[name].close(log, turn)
+        for log in self.logs.values():
+            stage_of(log).close(turn)
 
     def committed(self) -> None:
-        for name, log in self.logs.items():
-            self._cores[name].committed(log)
+        for log in self.logs.values():
+            stage_of(log).committed()
 
 
 def _logs(codec: StateCodec[Any], cores: Mapping[str, LogCore[Any]]) -> Mapping[str, Log[Any]]:
     if not cores:
         return NO_LOGS
-    return {name: core.bind(codec.templates[name]) for name, core in cores.items()}
+    return {name: over(codec.templates[name], LogStage(core)) for name, core in cores.items()}
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from salon.card import carded, row_on
 from salon.draft import Draft
 from salon.errors import SchemaTooNew
 from salon.info import SessionInfo, info_of
-from salon.log import SLACK, LogCore
+from salon.log_core import SLACK, LogCore
 from salon.log_item import LogItems
 from salon.turn_envelope import TurnEnvelope
 from salon_actors import Actor

@@ -11,8 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pydantic import BaseModel
 
 from salon import ConfigurationError, Log, StateInvalid
-from salon.log import LogCore
+from salon.log import over, stage_of
+from salon.log_core import LogCore
 from salon.log_item import LogItems
+from salon.log_stage import LogStage
 from salon_persistence.log_image import LogImage
 from salon_persistence.records import LogPage
 
@@ -53,7 +55,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def _begin(self) -> None:
         self.core = LogCore(self.items, "log", self.image, self.pages.read)
-        self.log: Log[int] = self.core.bind(Log[int](resident=RESIDENT))
+        self.log: Log[int] = over(Log[int](resident=RESIDENT), LogStage(self.core))
         self.draft = list(self.model)
         self.draft_next = self.next
 
@@ -105,10 +107,10 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        delta = self.core.delta(self.log)
+        delta = stage_of(self.log).delta()
         if delta is not None:
             self.image.apply(delta)
-            self.core.committed(self.log)
+            stage_of(self.log).committed()
         self.model, self.next = self.draft, self.draft_next
         self._begin()
 
@@ -200,7 +202,7 @@ def test_items_that_cannot_change_are_taken(item: Any) -> None:
 @pytest.mark.parametrize("wrong", ["text", 1.5, True, None])
 def test_an_item_of_another_type_is_refused_when_it_is_appended(wrong: Any) -> None:
     items: LogItems[int] = LogItems("log", int, 10, 1)
-    log = LogCore(items, "log", LogImage(), Pages().read).bind(Log[int]())
+    log = over(Log[int](), LogStage(LogCore(items, "log", LogImage(), Pages().read)))
     with pytest.raises(StateInvalid):
         log.append(wrong)
 
