@@ -61,6 +61,9 @@ class Residents:
             resident = await self._restored(stored) if stored is not None else None
         except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to those who wait
             promise.set_exception(translated(error))
+        except BaseException:  # the host's loop ends, or the runtime closes
+            promise.set_exception(errors.Draining("The runtime closed before the session was read."))
+            raise
         else:
             promise.set_result(resident)
         finally:

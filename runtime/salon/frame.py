@@ -103,3 +103,9 @@ def current_turn() -> Turn:
     if frame is None:
         raise ConfigurationError("No turn is running here: current_turn() works inside a handler.")
     return frame.turn
+
+
+def is_in_turn() -> bool:
+    """Whether the caller runs in a turn that is not over."""
+    frame = RUNNING.get(None)
+    return frame is not None and not frame.over

@@ -14,6 +14,7 @@ from salon.chance import Chance
 from salon.creation import Creation
 from salon.door import Door
 from salon.errors import ConfigurationError, Draining, RuntimeNotRunning
+from salon.frame import is_in_turn
 from salon.gate import Gate
 from salon.health import Health
 from salon.metrics import Counters
@@ -93,8 +94,11 @@ class Machinery:
             logger.warning("salon store: %s", warning)
 
     def check_running(self) -> None:
-        """Raises unless the runtime is open and the caller is on its loop."""
-        if self._refusal is not None:
+        """Raises unless the runtime is open and the caller is on its loop.
+
+        While it drains, a turn that was accepted may still ask others: that is part of finishing it.
+        """
+        if self._refusal is not None and not (self._refusal is Draining and is_in_turn()):
             raise self._refusal("The runtime is closed, or closing: nothing more is admitted.")
         if not self.host.is_current():
             raise ConfigurationError(
@@ -102,19 +106,27 @@ class Machinery:
             )
 
     async def stop(self) -> None:
-        """Admits nothing more, finishes what was accepted, and closes the store."""
+        """Admits nothing more, finishes what was accepted, and closes the store; whoever comes second waits for it."""
+        if self._stopped is not None:
+            await self._stopped
+            return
+        self._stopped = self.host.promise()
         self._refusal = Draining
         with anyio.CancelScope(shield=True):
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._hurry, group.cancel_scope)
-                await self.scheduler.wait_idle()
-                group.cancel_scope.cancel()
             try:
+                await self._drain()
                 await self.scheduler.close()
                 await self.bridge.close()
             finally:
                 self._refusal = RuntimeNotRunning
+                self._stopped.set_result(None)
                 await self.host.close()
+
+    async def _drain(self) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._hurry, group.cancel_scope)
+            await self.scheduler.wait_idle()
+            group.cancel_scope.cancel()
 
     async def _hurry(self, scope: anyio.CancelScope) -> None:
         await self.clock.sleep(self.settings.drain_deadline_s)

@@ -21,9 +21,9 @@ from salon.session import Session
 from salon.settings import Settings
 from salon.store_url import store_of
 from salon.translation import translated
-from salon_actors import Clock, Ready, SystemClock, current_host_loop
+from salon_actors import Clock, HostLoop, Ready, SystemClock, current_host_loop
 from salon_persistence import errors as store_errors
-from salon_persistence.bridge import bridge_for
+from salon_persistence.bridge import Bridge, bridge_for
 from salon_persistence.records import Lifecycle
 from salon_persistence.store import Address, ByName, ByPublicId, SessionQuery, Store
 
@@ -106,31 +106,33 @@ class Runtime:
         host = current_host_loop()
         bridge = bridge_for(store, host, self._clock.monotonic)
         try:
-            info = await bridge.open()
-        except store_errors.StoreError as error:
-            await host.close()
-            raise translated(error) from error
-        except BaseException:
+            self._machinery = await self._started(host, bridge)
+        except BaseException as error:
             with anyio.CancelScope(shield=True):
                 await bridge.close()
                 await host.close()
+            if isinstance(error, store_errors.StoreError):
+                raise translated(error) from error
             raise
+        return self
+
+    async def _started(self, host: HostLoop, bridge: Bridge) -> Machinery:
+        info = await bridge.open()
         ready = self._ready() if self._ready is not None else None
         machinery = Machinery(
             host, bridge, info, self._types, self._deps, self._clock, self._chance, self._settings, ready
         )
         await machinery.start()
-        self._machinery = machinery
-        return self
+        return machinery
 
     async def close(self) -> None:
         """Admits nothing more, waits `drain_deadline_s` for accepted turns, cancels the rest, and gives up the store.
 
         Closing a closed runtime does nothing. Runs to its end also when the caller is cancelled.
         """
-        machinery, self._machinery = self._machinery, None
-        if machinery is not None:
-            await machinery.stop()
+        if self._machinery is not None:
+            await self._machinery.stop()
+            self._machinery = None
 
     def _running(self) -> Machinery:
         if self._machinery is None:

@@ -143,6 +143,43 @@ async def test_while_it_closes_nothing_more_is_admitted(place: Place) -> None:
         await counter.ask(Add())
 
 
+async def test_a_turn_that_was_accepted_may_ask_others_while_the_runtime_drains(place: Place) -> None:
+    class Relay(Message[int]):
+        to: str
+
+    class Relaying(Session[State, list[Any]], name="relaying"):
+        @receive
+        async def relay(self, message: Relay) -> int:
+            runtime, closing = self.deps
+            await closing.wait()
+            counter: SessionHandle[State] = await runtime.get(Target, message.to)
+            return await counter.ask(Add())
+
+    class Target(Session[State], name="target"):
+        @receive
+        async def add(self, message: Add) -> int:
+            self.state.count += 1
+            return self.state.count
+
+    deps: list[Any] = []
+    closing, replies = anyio.Event(), list[int]()
+    runtime = await Runtime(Relaying, Target, store=place.store(), deps=deps).open()
+    deps += [runtime, closing]
+    relaying, target = await runtime.create(Relaying), await runtime.create(Target)
+
+    async def ask() -> None:
+        replies.append(await relaying.ask(Relay(to=target.session_id)))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await until(lambda: runtime.stats()["turns_running"])
+        group.start_soon(runtime.close)
+        group.start_soon(runtime.close)
+        await anyio.sleep(0.005)
+        closing.set()
+    assert replies == [1]
+
+
 async def test_open_and_close_may_be_called_from_different_tasks(place: Place) -> None:
     runtime = counting(place)
     async with anyio.create_task_group() as group:
