@@ -23,6 +23,8 @@ class Torn(Exception):
 class Lines(BaseModel):
     count: int = 0
     digest: int = 0
+    cover: bytes = b""
+    """Of the last element that came with one: its name, and then as much as it weighs."""
     lines: Log[str] = Log(resident=8)
 
 
@@ -31,6 +33,8 @@ class Append(Message[int], name="append"):
 
     element: str
     takes_s: float = 0
+    cover_bytes: int = 0
+    """0 leaves the cover as it is."""
     ends: Literal["well", "refused", "raised"] = "well"
 
 
@@ -61,6 +65,8 @@ class Notebook(Session[Lines, Desk], name="notebook"):
             self.deps.began(message.element)
             place = len(self.state.lines)
             self.state.lines.append(message.element)
+            if message.cover_bytes:
+                self.state.cover = f"{message.element}:".encode().ljust(message.cover_bytes)
             await self._take(message.takes_s)
             self.state.count += 1
             self.state.digest = digest(message.element, self.state.digest)
@@ -109,6 +115,8 @@ async def elements_of(state: Lines) -> list[str]:
     elements = [element async for element in state.lines.scan()]
     if (state.count, state.digest) != (len(elements), digest_of(elements)):
         raise Torn(f"{state.count} turns left {len(elements)} elements, and the digest {state.digest}")
+    if state.cover and state.cover.partition(b":")[0].decode() not in elements:
+        raise Torn(f"the cover of another notebook: {state.cover[:40]!r}")
     return elements
 
 

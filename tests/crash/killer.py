@@ -183,6 +183,8 @@ class Killer:
         known.digest = digest_of(new, known.digest)
         if (state.count, state.digest) != (len(known.elements), known.digest):
             self.problems.append(f"{name}: count and digest are not those of its {len(known.elements)} elements")
+        if state.cover and state.cover.partition(b":")[0].decode() not in known.elements:
+            self.problems.append(f"{name} has the cover of another session: {state.cover[:40]!r}")
         life.history.final(name, new)
 
     def stored(self) -> dict[str, int]:
