@@ -67,9 +67,9 @@ class Bench:
         """How a cost grows: the ratio is late to early, and 1 is flat."""
         self._say(backend, case, unit, late, "itself, early", early, late.median / early.median, target, note)
 
-    def not_run(self, backend: str, case: str, unit: str, against: str, target: Target) -> None:
+    def not_run(self, backend: str, case: str, unit: str, against: str, target: Target, why: str) -> None:
         """Said in the table, so that nobody takes silence for success."""
-        self._say(backend, case, unit, None, against, None, None, target, "not run")
+        self._say(backend, case, unit, None, against, None, None, target, f"not run: {why}")
 
     def _say(
         self,

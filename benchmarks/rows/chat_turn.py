@@ -54,20 +54,27 @@ def run(bench: Bench) -> None:
         longest, case = found[backend, HISTORY[-1]], f"history of {HISTORY[-1]} to {HISTORY[0]}"
         for unit, quantity in (("µs CPU", "cpu_us"), ("ms wall", "each_ms")):
             bench.growth(backend, case, unit, longest[quantity], shortest[quantity], target=ratio_at_most(FLAT))
-    for peer, bound in PEERS.items():
+    for peer, bound in PEERS.items() if "asyncio" in bench.backends else ():
         for history in HISTORY:
             compare(bench, peer, bound, history, found["asyncio", history]["per_s"].median)
 
 
 def compare(bench: Bench, peer: str, bound: float, history: int, ours: float) -> None:
     case = f"{SESSIONS} sessions, history of {history}"
-    if bench.peers_python is None:
-        bench.not_run("asyncio", case, "turns/s", peer, ratio_at_least(bound))
-        return
-    with fresh_folder(bench.folder) as folder:
-        theirs = peers.turns_per_s(bench.peers_python, peer, folder, SESSIONS, history, bench.effort.seconds)
     target = ratio_at_least(bound)
-    bench.more_is_better("asyncio", case, "turns/s", single(ours), against=peer, bare=single(theirs), target=target)
+    try:
+        theirs = peer_per_s(bench, peer, history)
+    except peers.PeerFailed as failed:
+        bench.not_run("asyncio", case, "turns/s", peer, target, str(failed))
+    else:
+        bench.more_is_better("asyncio", case, "turns/s", single(ours), against=peer, bare=single(theirs), target=target)
+
+
+def peer_per_s(bench: Bench, peer: str, history: int) -> float:
+    if bench.peers_python is None:
+        raise peers.PeerFailed("see --peers")
+    with fresh_folder(bench.folder) as folder:
+        return peers.turns_per_s(bench.peers_python, peer, folder, SESSIONS, history, bench.effort.seconds)
 
 
 def in_folder(parent: Path, backend: str, lines: int, turns: int) -> Sample:

@@ -3,7 +3,8 @@
 Sketch: pydantic, anyio, aiosqlite and msgpack take 100 to 200 ms to import, nearly all of it pydantic and its models;
 salon's own forty modules 30 ms, and building the classes of its models. 4 000 lines are 200 KB.
 
-Held against importing of the dependencies what it uses of them (they load the rest when it is asked for), each in a process of its own, wall time.
+Held against importing of the dependencies what it uses of them, because they load the rest when it is asked for.
+Each import has a process of its own; wall time.
 Does not show: a first import without cached bytecode; what an application imports anyway.
 """
 
@@ -20,9 +21,10 @@ import salon_persistence
 from benchmarks.bench import Bench
 from benchmarks.meter import Sample, single, take_turns
 
+USED = "import aiosqlite, msgpack; from anyio import create_task_group; from pydantic import BaseModel, TypeAdapter"
 IMPORTS = {
     "salon": "import salon",
-    "dependencies": "import aiosqlite, msgpack; from anyio import create_task_group; from pydantic import BaseModel, TypeAdapter",
+    "dependencies": USED,
     "nothing": "pass",
 }
 TIMES = 3
