@@ -16,7 +16,7 @@ from salon_persistence.errors import (
     StoreUnavailable,
 )
 from salon_persistence.header import Kind
-from salon_persistence.sqlite import SqliteStore, shelving, writer
+from salon_persistence.sqlite import SqliteStore, pruning, writer
 from salon_persistence.sqlite.reader import find_statement
 from salon_persistence.store import Applied, ByName, ByPublicId, Fenced, Refused, SessionQuery, Unknown
 from tests.persistence.conformance import (
@@ -388,7 +388,10 @@ async def test_a_snapshot_of_a_newer_release_is_not_replaced_by_an_older_one(
             await store.load(ByPublicId("public-1"), WINDOWS)
 
 
-async def test_snapshots_free_the_journal_but_for_the_turns_after_the_one_before(place: SqlitePlace) -> None:
+async def test_snapshots_free_the_journal_but_for_the_turns_after_the_one_before(
+    place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "GATHERED_ROWS_MIN", 1)
     async with opened(place) as store:
         done = await grown(store, 40)
         await grown(store, 3, number=2)
@@ -408,7 +411,8 @@ async def test_snapshots_free_the_journal_but_for_the_turns_after_the_one_before
 
 
 async def test_a_long_journal_is_freed_in_slices(place: SqlitePlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelving, "PRUNED_ROWS_MAX", 7)
+    monkeypatch.setattr(pruning, "GATHERED_ROWS_MIN", 1)
+    monkeypatch.setattr(pruning, "DELETED_ROWS_MAX", 7)
     async with opened(place) as store:
         done = await grown(store, 40)
         counts: list[int] = []
@@ -419,6 +423,47 @@ async def test_a_long_journal_is_freed_in_slices(place: SqlitePlace, monkeypatch
             assert await history(store) == list(range(version, 41))
 
         assert counts == [40, 33, 26, 19]
+
+
+async def test_turns_that_are_to_go_are_gathered_and_deleted_together_or_at_the_end(
+    place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "GATHERED_ROWS_MIN", 15)
+    counts: list[int] = []
+
+    def count() -> None:
+        with edited(place) as other:
+            counts.extend(other.execute("SELECT count(*) FROM journal").fetchone())
+
+    async with opened(place) as store:
+        done = await grown(store, 40)
+        for version in (10, 20, 30, 40):
+            is_applied((await store.keep([snapshot(1, version, done[version - 1].lsn)]))[0])
+            count()
+    count()
+
+    assert counts == [40, 40, 20, 20, 10]
+    async with opened(place) as store:
+        assert await history(store) == [40]
+
+
+async def test_a_failure_while_turns_are_deleted_is_no_snapshots_fault(
+    place: SqlitePlace, failing_store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "GATHERED_ROWS_MIN", 1)
+    plan = Plan()
+    store = failing_store(plan)
+    await store.open()
+    done = await grown(store, 30)
+    plan.at, plan.error = "DELETE FROM journal", broken(sqlite3.SQLITE_FULL)
+    for version in (10, 20):
+        is_applied((await store.keep([snapshot(1, version, done[version - 1].lsn)]))[0])
+    plan.at = ""
+    is_applied((await store.keep([snapshot(1, 30, done[29].lsn)]))[0])
+
+    assert await history(store) == [30]
+    with edited(place) as other:
+        assert other.execute("SELECT min(lsn) FROM journal").fetchone() == (21,)
 
 
 def plan_of(connection: sqlite3.Connection, sql: str, parameters: object) -> str:

@@ -61,8 +61,12 @@ def pragma(path: Path, name: str) -> object:
 
 async def refused(path: Path, error: type[StoreError], match: str) -> None:
     """Opening fails with this sentence, and nothing is held afterwards."""
+    store = store_at(path)
     with pytest.raises(error, match=match):
-        await store_at(path).open()
+        try:
+            await store.open()
+        finally:
+            await store.close()
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
@@ -171,6 +175,24 @@ async def test_a_lock_file_that_a_dead_owner_left_is_no_obstacle(place: SqlitePl
     place.path.with_name("chat.db.lock").write_text(f"1 {NOW_US}\n")
     async with opened(place) as store:
         await grown(store, 2)
+
+
+def posix_locks() -> list[str]:
+    """Of this process, without the running numbers that the kernel gives them."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return sorted(line.split(":", 1)[1] for line in lines if f" {os.getpid()} " in line)
+
+
+async def test_an_attempt_to_open_the_file_drops_none_of_its_owners_locks(place: SqlitePlace) -> None:
+    """Closing a file drops all the locks that the process has on it, unless SQLite does the closing."""
+    async with opened(place) as store:
+        await grown(store, 2)
+        before = posix_locks()
+        with pytest.raises(StoreInUse):
+            await place.store().open()
+
+        assert posix_locks() == before
+        assert len(before) >= 3
 
 
 OWNING = """

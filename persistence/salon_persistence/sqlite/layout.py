@@ -74,9 +74,11 @@ _LAYOUT_1 = (
         sid INTEGER NOT NULL,
         field TEXT NOT NULL,
         first INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        PRIMARY KEY (sid, field, first)
-    ) WITHOUT ROWID""",
+        body BLOB NOT NULL
+    )""",
+    # Not a table WITHOUT ROWID, which would keep a kilobyte of each body in the nodes above the leaves:
+    # measured, 100 µs a page and not 37 to write it, 40 and not 13 to read it.
+    "CREATE UNIQUE INDEX page_by_first ON page (sid, field, first)",
 )
 
 MIGRATIONS: MappingProxyType[int, tuple[str, ...]] = MappingProxyType({1: _LAYOUT_1})

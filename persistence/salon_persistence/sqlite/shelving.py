@@ -1,17 +1,15 @@
-"""Putting a snapshot on the shelf: its row, its pages, and what they make superfluous.
+"""Putting a snapshot on the shelf: its row and its pages.
 
 The previous snapshot stays, and so do the turns after it, so that one that does not decode can be done without.
 """
 
 import sqlite3
+from typing import NamedTuple
 
 from salon_persistence.errors import RecordRefused
 from salon_persistence.journal import encode_page, encode_snapshot
 from salon_persistence.records import SnapshotRecord
 from salon_persistence.sqlite.rows import slots
-
-PRUNED_ROWS_MAX = 1024
-"""Journal rows that one snapshot deletes, about a millisecond; the next one deletes what is left."""
 
 _PRESENT = "SELECT lsn FROM journal WHERE lsn = ? AND sid = ? AND version = ?"
 _FIND = """WITH RECURSIVE chain (lsn, version, prev_lsn) AS (
@@ -21,12 +19,6 @@ _FIND = """WITH RECURSIVE chain (lsn, version, prev_lsn) AS (
         SELECT older.lsn, older.version, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
         WHERE older.version >= :version
     ) SELECT lsn FROM chain WHERE version = :version"""
-_COVERED = """WITH RECURSIVE chain (lsn, prev_lsn) AS (
-        SELECT lsn, prev_lsn FROM journal WHERE lsn = :lsn AND sid = :sid
-        UNION ALL
-        SELECT older.lsn, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
-        WHERE older.sid = :sid
-    ) SELECT lsn FROM chain"""
 _SNAPSHOT = "INSERT OR REPLACE INTO snapshot (slot, version, lsn, body) VALUES (?, ?, ?, ?)"
 _PAGE = "INSERT OR REPLACE INTO page (sid, field, first, body) VALUES (?, ?, ?, ?)"
 _DROP_PAGE = "DELETE FROM page WHERE sid = ? AND field = ? AND first = ?"
@@ -34,21 +26,27 @@ _DROP_PAGES = "DELETE FROM page WHERE sid = ? AND field = ? AND first > ? AND fi
 _DROP_NEWER_PAGES = "DELETE FROM page WHERE sid = ? AND field = ? AND first >= ?"
 
 
-def shelve(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> int:
-    """Write it, in the caller's transaction. Its lsn; 0 when the session has no such turn.
+class Shelved(NamedTuple):
+    """Where a snapshot stands, and the one that it has made the previous one."""
+
+    lsn: int
+    previous_lsn: int
+    """0: there is none."""
+
+
+def shelve(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> Shelved | None:
+    """Write it, in the caller's transaction. None when the session has no such turn.
 
     Raises:
         RecordRefused: A newer snapshot is there, or this one cannot be encoded.
     """
     lsn = _lsn_of(connection, snapshot)
     if lsn == 0:
-        return 0
+        return None
     slot, previous_lsn = _place(connection, snapshot)
     connection.execute(_SNAPSHOT, (slot, snapshot.version, lsn, encode_snapshot(snapshot)))
     _write_pages(connection, snapshot)
-    if previous_lsn:
-        _prune(connection, snapshot.sid, previous_lsn)
-    return lsn
+    return Shelved(lsn, previous_lsn)
 
 
 def _lsn_of(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> int:
@@ -82,9 +80,3 @@ def _write_pages(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> No
     connection.executemany(_DROP_NEWER_PAGES, [(sid, field, snapshot.logs[field].paged) for field in sorted(fields)])
     rows = [(sid, page.field, page.first, body) for page, body in zip(pages, bodies, strict=True)]
     connection.executemany(_PAGE, rows)
-
-
-def _prune(connection: sqlite3.Connection, sid: int, lsn: int) -> None:
-    """Delete the turns up to `lsn`, the oldest first, so that a chain that is too long for once stays whole."""
-    covered = sorted(connection.execute(_COVERED, {"lsn": lsn, "sid": sid}).fetchall())
-    connection.executemany("DELETE FROM journal WHERE lsn = ?", covered[:PRUNED_ROWS_MAX])

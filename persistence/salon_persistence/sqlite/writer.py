@@ -13,12 +13,14 @@ so that only the offender is refused. All of it runs on the connection's own thr
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from salon_persistence.errors import RecordRefused, StoreError, StoreFailed, StoreUnavailable
 from salon_persistence.journal import encode_turn, touches_row
 from salon_persistence.records import SnapshotRecord, TurnRecord
 from salon_persistence.sqlite import faults
+from salon_persistence.sqlite.pruning import Pruning
 from salon_persistence.sqlite.rows import FACTS, facts_of
 from salon_persistence.sqlite.shelving import shelve
 from salon_persistence.store import Applied, Fenced, Outcome, Refused, Unknown
@@ -83,6 +85,7 @@ class Writer:
         self._connection = connection
         self._wall_us = wall_us
         self._heads: dict[int, int] = {}
+        self._pruning = Pruning()
 
     def commit(self, batch: Sequence[TurnRecord]) -> list[Outcome]:
         if self.stopped is not None:
@@ -109,8 +112,11 @@ class Writer:
     def keep(self, snapshots: Sequence[SnapshotRecord]) -> list[Outcome]:
         if self.stopped is not None:
             return [self.stopped] * len(snapshots)
-        errands = [_keeping(self._connection, snapshot) for snapshot in snapshots]
-        return self._answered(len(snapshots), lambda: self._each(errands, self._next_marks()))
+        errands = [partial(self._shelve, snapshot) for snapshot in snapshots]
+        outcomes = self._answered(len(snapshots), lambda: self._each(errands, self._next_marks()))
+        if self._pruning.is_due and self.stopped is None:
+            self._prune()
+        return outcomes
 
     def probe(self) -> None:
         """Raises StoreError when a write does not work."""
@@ -124,8 +130,27 @@ class Writer:
     def end(self) -> None:
         """The last write of an owner who leaves in order."""
         if self.stopped is None:
+            if self._pruning:
+                self._prune()
             clean = "UPDATE owner SET clean = 1 WHERE id = 1 AND epoch = ?"
             self._connection.execute(clean, (self.marks.epoch,))
+
+    def _shelve(self, snapshot: SnapshotRecord) -> Outcome:
+        shelved = shelve(self._connection, snapshot)
+        if shelved is None:
+            return Fenced(whole_store=False)
+        if shelved.previous_lsn:
+            self._pruning.gather(self._connection, snapshot.sid, shelved.previous_lsn)
+        return Applied(snapshot.sid, shelved.lsn)
+
+    def _prune(self) -> None:
+        """A transaction of its own; what fails here is no snapshot's fault, and is found again by the next."""
+
+        def delete() -> list[Outcome]:
+            self._pruning.delete(self._connection)
+            return []
+
+        self._answered(0, lambda: self._transaction(self._next_marks(), delete))
 
     def _next_marks(self) -> Marks:
         return replace(self.marks, wall_us=max(self.marks.wall_us, self._wall_us()))
@@ -289,11 +314,3 @@ def head_of(connection: sqlite3.Connection, sid: int) -> int:
 
 def _applying(connection: sqlite3.Connection, write: Write) -> Callable[[], Outcome]:
     return lambda: apply(connection, write)
-
-
-def _keeping(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> Callable[[], Outcome]:
-    def keep() -> Outcome:
-        lsn = shelve(connection, snapshot)
-        return Applied(snapshot.sid, lsn) if lsn else Fenced(whole_store=False)
-
-    return keep

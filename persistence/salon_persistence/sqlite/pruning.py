@@ -1,0 +1,47 @@
+"""Deleting the turns that snapshots have made superfluous, many at once.
+
+The turns of one session lie far apart, each on a page with those of twenty others.
+Deleted snapshot by snapshot, every page would be written twenty times over.
+Gathered and deleted in the order of their numbers, a page is written once or twice, and freed.
+
+What has gathered is forgotten in a crash; the next snapshot of each session finds it again.
+"""
+
+import sqlite3
+
+GATHERED_ROWS_MIN = 4096
+"""Turns that are worth a transaction of a few milliseconds."""
+DELETED_ROWS_MAX = 6144
+"""More than gathers between two of them, so that none is left behind."""
+
+_COVERED = """WITH RECURSIVE chain (lsn, prev_lsn) AS (
+        SELECT lsn, prev_lsn FROM journal WHERE lsn = ?1 AND sid = ?2
+        UNION ALL
+        SELECT older.lsn, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
+        WHERE older.sid = ?2
+    ) SELECT lsn FROM chain"""
+_DELETE = "DELETE FROM journal WHERE lsn = ?"
+
+
+class Pruning:
+    """The turns that are to go."""
+
+    def __init__(self) -> None:
+        self._gathered: set[tuple[int]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._gathered)
+
+    @property
+    def is_due(self) -> bool:
+        return len(self._gathered) >= GATHERED_ROWS_MIN
+
+    def gather(self, connection: sqlite3.Connection, sid: int, lsn: int) -> None:
+        """All turns of the session up to `lsn`."""
+        self._gathered.update(connection.execute(_COVERED, (lsn, sid)))
+
+    def delete(self, connection: sqlite3.Connection) -> None:
+        """Some of them, the oldest first, so that what is left of a chain stays whole; in the caller's transaction."""
+        rows = sorted(self._gathered)[:DELETED_ROWS_MAX]
+        self._gathered.difference_update(rows)
+        connection.executemany(_DELETE, rows)
