@@ -24,7 +24,7 @@ from salon.settings import Settings
 from salon.turn_envelope import TurnEnvelope
 from salon.turns import Turns
 from salon.wall import Wall
-from salon_actors import Clock, HostLoop, Scheduler
+from salon_actors import Clock, HostLoop, Promise, Scheduler
 from salon_persistence.bridge import Bridge
 from salon_persistence.store import StoreInfo
 
@@ -76,6 +76,7 @@ class Machinery:
             host, bridge, self.gate, self.residents, clock, self.wall, chance, self.counters, settings
         )
         self._refusal: type[RuntimeNotRunning | Draining] | None = None
+        self._stopped: Promise[None] | None = None
 
     async def start(self) -> None:
         await self.scheduler.open()
