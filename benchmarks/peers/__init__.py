@@ -11,7 +11,8 @@ PROGRAMS = {"openai-agents": "openai_agents", "langgraph": "langgraph_saver", "g
 HOW_TO = """Name an interpreter that has the peers. To make one that can be thrown away:
 
   python3 -m venv /tmp/salon-peers
-  /tmp/salon-peers/bin/pip install openai-agents langgraph langgraph-checkpoint-sqlite google-adk "sqlalchemy[asyncio]" aiosqlite
+  /tmp/salon-peers/bin/pip install openai-agents langgraph langgraph-checkpoint-sqlite
+  /tmp/salon-peers/bin/pip install google-adk "sqlalchemy[asyncio]" aiosqlite
   python -m benchmarks chat_turn --peers /tmp/salon-peers/bin/python"""
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 300
