@@ -198,6 +198,28 @@ async def test_closing_writes_what_was_handed_over_and_refuses_what_comes_later(
     await at.host.close()
 
 
+async def test_closing_waits_for_who_is_reading() -> None:
+    held = Held()
+    at = Desk(held)
+    await at.bridge.open()
+    held.gate.clear()
+    found: list[object] = []
+
+    async def load() -> None:
+        found.append(await at.bridge.load(ByPublicId("public-1"), WINDOWS))
+
+    with anyio.fail_after(WITHIN_S):
+        async with anyio.create_task_group() as group:
+            group.start_soon(load)
+            await at.until(held.reading.is_set)
+            group.start_soon(at.bridge.close)
+            await anyio.sleep(0.002)
+            held.gate.set()
+
+    assert found == [None]
+    await at.host.close()
+
+
 async def test_before_it_is_open_everything_is_refused() -> None:
     at = Desk(Held())
     at.commit(turn(1, 1))

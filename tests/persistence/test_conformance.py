@@ -7,7 +7,7 @@ import pytest
 from salon_persistence.store import ByPublicId, Store
 from tests.persistence.conformance import CHECKS, Check, Place, applied, grown, is_applied, opened
 from tests.persistence.places import MemoryPlace, SqlitePlace
-from tests.persistence.sessions import WINDOWS, snapshot, turn
+from tests.persistence.sessions import WINDOWS, created, snapshot, turn
 
 
 @pytest.fixture(scope="session")
@@ -16,13 +16,27 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryPlace | SqlitePlace:
     return MemoryPlace() if request.param == "memory" else SqlitePlace(tmp_path)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_a_store_keeps_its_promises(check: Check, place: Place) -> None:
     await check(place)
+
+
+async def test_a_clock_that_is_set_back_does_not_take_the_store_along(place: MemoryPlace | SqlitePlace) -> None:
+    async with opened(place) as store:
+        await grown(store, 2)
+    before_us = place.ticks.now_us
+    place.ticks.now_us -= 1_000_000_000
+    for _ in range(2):
+        store = place.store()
+        info = await store.open()
+        await applied(store, created(info.epoch))
+        await store.close()
+
+        assert before_us - 10 < info.wall_high_us <= before_us
 
 
 async def test_sqlite_keeps_them_at_full_durability_too(tmp_path: Path) -> None:

@@ -62,11 +62,11 @@ def pragma(path: Path, name: str) -> object:
 async def refused(path: Path, error: type[StoreError], match: str) -> None:
     """Opening fails with this sentence, and nothing is held afterwards."""
     store = store_at(path)
-    with pytest.raises(error, match=match):
-        try:
+    try:
+        with pytest.raises(error, match=match):
             await store.open()
-        finally:
-            await store.close()
+    finally:
+        await store.close()
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
