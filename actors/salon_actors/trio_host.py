@@ -178,8 +178,9 @@ class TrioTimers:
 
     async def run(self) -> None:
         while True:
-            now = trio.current_time()
-            while self._heap and self._heap[0].due <= now:
+            now, new = trio.current_time(), self._number
+            # What a call sets anew has its turn later, lest two that set each other keep the loop for themselves.
+            while self._heap and self._heap[0].due <= now and self._heap[0].number < new:
                 timer = heappop(self._heap)
                 if timer.fn is None:
                     self._cancelled -= 1

@@ -6,6 +6,7 @@ from contextvars import ContextVar, copy_context
 
 import anyio
 import pytest
+import trio.testing
 
 from salon_actors import HostLoop, current_host_loop
 from tests.actors.stage import settle
@@ -111,6 +112,29 @@ async def test_a_timer_may_set_the_next_one() -> None:
 
     assert 5 == fired
     await host.close()
+
+
+@pytest.mark.timeout(10)
+def test_a_timer_that_sets_itself_anew_without_delay_lets_others_run(backend: str) -> None:
+    fired = 0
+
+    async def main() -> None:
+        host = current_host_loop()
+
+        def again() -> None:
+            nonlocal fired
+            fired += 1
+            host.later(0, again)
+
+        again()
+        await settle()
+        await host.close()
+
+    # A clock that stands still is the hard case.
+    options = {"clock": trio.testing.MockClock()} if backend == "trio" else {}
+    anyio.run(main, backend=backend, backend_options=options)
+
+    assert fired > 3
 
 
 async def test_an_earlier_timer_overtakes_a_later_one_that_is_waited_for() -> None:
