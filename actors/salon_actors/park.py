@@ -32,6 +32,7 @@ class Promise(Protocol[T]):
 class Reply(Protocol[T]):
     """A promise for one waiter, 0.5 µs cheaper. Every `Promise` is one.
 
+    Somebody must wait for it: on asyncio an error that nobody ever waits for is logged.
     Cancellation: a waiter that is cancelled may settle it, so look at `done` before settling.
     """
 

@@ -7,6 +7,7 @@ from contextvars import ContextVar, copy_context
 import anyio
 import pytest
 import trio.testing
+from anyio.lowlevel import checkpoint
 
 from salon_actors import HostLoop, current_host_loop
 from tests.actors.stage import settle
@@ -227,7 +228,10 @@ async def test_what_a_task_or_a_callback_raises_is_logged(caplog: pytest.LogCapt
         if backend == "trio":  # asyncio has its own way, which ends up in its log.
             host.post(callback)
             host.later(0, callback)
-        await anyio.sleep(0.002)
+        expected = 3 if backend == "trio" else 1
+        with anyio.fail_after(5):
+            while len(caplog.records) < expected:
+                await checkpoint()
 
-    assert (3 if backend == "trio" else 1) == len(caplog.records)
+    assert expected == len(caplog.records)
     await host.close()
