@@ -288,8 +288,7 @@ def _write_pages(session: MemorySession, snapshot: SnapshotRecord, pages: Mappin
         session.paged.get(field_, {}).pop(first, None)
     for page in snapshot.pages:
         stored = session.paged.setdefault(page.field, {})
-        paged = snapshot.logs[page.field].paged if page.field in snapshot.logs else INTEGER_MAX
-        for first in [first for first in stored if page.first < first <= page.items[-1][0] or first >= paged]:
+        for first in [first for first in stored if page.first < first <= page.items[-1][0]]:
             del stored[first]
     for (field_, first), body in pages.items():
         session.paged[field_][first] = body

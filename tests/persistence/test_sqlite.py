@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from salon_persistence.errors import (
     StoreUnavailable,
 )
 from salon_persistence.header import Kind
+from salon_persistence.records import LogPage
 from salon_persistence.sqlite import SqliteStore, pruning, writer
 from salon_persistence.sqlite.reader import find_statement
 from salon_persistence.store import Applied, ByName, ByPublicId, Fenced, Refused, SessionQuery, Unknown
@@ -263,16 +265,76 @@ async def test_an_epoch_that_a_foreign_hand_raised_fences(place: SqlitePlace) ->
         assert await history(store) == [1, 2]
 
 
-async def test_a_head_that_a_foreign_hand_moved_is_noticed_and_then_read_anew(place: SqlitePlace) -> None:
-    async with opened(place) as store:
-        await grown(store, 3)
-        with edited(place) as foreign:
-            foreign.execute("UPDATE session SET head_lsn = 2, version = 2")
-        (outcome,) = await store.commit([turn(1, 4)])
-        is_fenced(outcome, whole_store=False)
-        await applied(store, turn(1, 3))
+async def test_a_head_that_a_foreign_hand_moved_is_noticed_and_then_read_anew(
+    place: SqlitePlace, failing_store: FailingStore
+) -> None:
+    plan = Plan()
+    store = failing_store(plan)
+    await store.open()
+    await grown(store, 3)
+    with edited(place) as foreign:
+        foreign.execute("UPDATE session SET head_lsn = 2, version = 2")
+    (outcome,) = await store.commit([turn(1, 4)])
+    is_fenced(outcome, whole_store=False)
+    plan.seen = []
+    await applied(store, turn(1, 3))
 
-        assert await history(store) == [1, 2, 3]
+    assert plan.seen.count("BEGIN IMMEDIATE") == 1
+    assert await history(store) == [1, 2, 3]
+
+
+async def test_a_commit_that_was_not_applied_does_not_slow_down_the_next(failing_store: FailingStore) -> None:
+    plan = Plan()
+    store = failing_store(plan)
+    await store.open()
+    await grown(store, 3)
+    plan.at, plan.error = "COMMIT", broken(sqlite3.SQLITE_FULL)
+    (outcome,) = await store.commit([turn(1, 4)])
+    is_refused(outcome, StoreUnavailable)
+    plan.at, plan.seen = "", []
+    await applied(store, turn(1, 4))
+
+    assert plan.seen.count("BEGIN IMMEDIATE") == 1
+    assert not any(sql.startswith("SAVEPOINT") for sql in plan.seen)
+
+
+async def test_the_second_connection_cannot_write(place: SqlitePlace) -> None:
+    store = place.store()
+    await store.open()
+    reading = store._reading  # pyright: ignore[reportPrivateUsage]
+    assert reading is not None
+    try:
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            await reading.execute("UPDATE owner SET epoch = 9")
+    finally:
+        await store.close()
+
+
+async def test_a_snapshot_that_is_written_again_leaves_the_one_before_in_its_place(place: SqlitePlace) -> None:
+    async with opened(place) as store:
+        done = await grown(store, 6)
+        for version in (3, 5, 5):
+            is_applied((await store.keep([snapshot(1, version, done[version - 1].lsn)]))[0])
+    with edited(place) as foreign:
+        assert foreign.execute("SELECT version FROM snapshot ORDER BY version").fetchall() == [(3,), (5,)]
+        assert foreign.execute("SELECT min(lsn) FROM journal").fetchone() == (4,)
+
+
+async def test_a_page_that_a_lost_snapshot_has_filled_up_is_read_as_far_as_it_was_known(place: SqlitePlace) -> None:
+    async with opened(place) as store:
+        done = await grown(store, 20)
+        is_applied((await store.keep([snapshot(1, 10, done[9].lsn)]))[0])
+        filled = LogPage("lines", tuple((number, said(number + 2)) for number in range(8, 19)))
+        is_applied((await store.keep([replace(snapshot(1, 20, done[19].lsn), pages=(filled,))]))[0])
+    with edited(place) as foreign:
+        foreign.execute("UPDATE snapshot SET body = x'00' WHERE version = 20")
+    async with opened(place) as store:
+        stored = await store.load(ByPublicId("public-1"), WINDOWS)
+
+        assert stored is not None
+        assert stored.snapshot is not None
+        assert [number for page in stored.snapshot.pages for number, _ in page.items] == list(range(9))
+        assert lines_of(stored) == {number: said(number + 2) for number in range(19)}
 
 
 async def test_more_sessions_than_heads_are_remembered_write_all_the_same(
@@ -423,6 +485,14 @@ async def test_a_long_journal_is_freed_in_slices(place: SqlitePlace, monkeypatch
             assert await history(store) == list(range(version, 41))
 
         assert counts == [40, 33, 26, 19]
+    async with opened(place) as store:
+        await applied(store, turn(1, 41))
+        monkeypatch.setattr(pruning, "DELETED_ROWS_MAX", 100)
+        is_applied((await store.keep([snapshot(1, 41, 0)]))[0])
+    with edited(place) as other:
+        left = [version for (version,) in other.execute("SELECT version FROM journal ORDER BY version")]
+
+    assert left == [41]  # What an owner had gathered and not deleted, the next one has found again.
 
 
 async def test_turns_that_are_to_go_are_gathered_and_deleted_together_or_at_the_end(

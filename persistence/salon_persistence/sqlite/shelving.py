@@ -23,7 +23,6 @@ _SNAPSHOT = "INSERT OR REPLACE INTO snapshot (slot, version, lsn, body) VALUES (
 _PAGE = "INSERT OR REPLACE INTO page (sid, field, first, body) VALUES (?, ?, ?, ?)"
 _DROP_PAGE = "DELETE FROM page WHERE sid = ? AND field = ? AND first = ?"
 _DROP_PAGES = "DELETE FROM page WHERE sid = ? AND field = ? AND first > ? AND first <= ?"
-_DROP_NEWER_PAGES = "DELETE FROM page WHERE sid = ? AND field = ? AND first >= ?"
 
 
 class Shelved(NamedTuple):
@@ -76,7 +75,5 @@ def _write_pages(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> No
     connection.executemany(_DROP_PAGE, [(sid, field, first) for field, first in snapshot.pages_dropped])
     # A snapshot that was lost may have left pages that were cut elsewhere.
     connection.executemany(_DROP_PAGES, [(sid, page.field, page.first, page.items[-1][0]) for page in pages])
-    fields = {page.field for page in pages} & snapshot.logs.keys()
-    connection.executemany(_DROP_NEWER_PAGES, [(sid, field, snapshot.logs[field].paged) for field in sorted(fields)])
     rows = [(sid, page.field, page.first, body) for page, body in zip(pages, bodies, strict=True)]
     connection.executemany(_PAGE, rows)

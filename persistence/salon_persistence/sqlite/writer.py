@@ -177,15 +177,19 @@ class Writer:
         return refused
 
     def _together_or_each(self, writes: Sequence[Write], marks: Marks) -> list[Outcome]:
+        heads: dict[int, int] = {}
         try:
-            return self._transaction(marks, lambda: self._together(writes))
+            outcomes = self._transaction(marks, lambda: self._together(writes, heads))
         except (Misfit, *faults.RECORD_FAULTS):
             for _, sid, _, _ in writes:
                 self._heads.pop(sid, None)
+        else:
+            self._remember(heads)
+            return outcomes
         return self._each([_applying(self._connection, write) for write in writes], marks)
 
-    def _together(self, writes: Sequence[Write]) -> list[Outcome]:
-        heads: dict[int, int] = {}
+    def _together(self, writes: Sequence[Write], heads: dict[int, int]) -> list[Outcome]:
+        """All of them, many a statement; `heads` is filled with where their sessions stand then."""
         turns: list[tuple[int, int, int, int, int, int]] = []
         rows: list[tuple[int, int, int, int, bytes]] = []
         for write in writes:
@@ -201,11 +205,9 @@ class Writer:
         if turns and self._connection.executemany(_TURN, turns).rowcount != len(turns):
             raise Misfit(Fenced(whole_store=False))
         self._connection.executemany(_JOURNAL, rows)
-        self._remember(heads)
         return [Applied(sid, lsn) for _, sid, lsn, _ in writes]
 
     def _remember(self, heads: dict[int, int]) -> None:
-        # Nothing is lost if the transaction fails after this: the update is fenced by the head too.
         if len(self._heads) + len(heads) > HEADS_MAX:
             self._heads.clear()
         self._heads.update(heads)
