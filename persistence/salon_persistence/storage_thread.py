@@ -158,13 +158,15 @@ class StorageThread:
                 self._loop.call_soon_threadsafe(fn, *args, context=Context())
 
     def _assist(self) -> None:
-        """Let the storage thread have the GIL."""
+        """Let the storage thread have the GIL, unless a batch got through by itself since the last look."""
         if not self._since:
             self._assisting = False
             return
+        got_through = False
         while self._batch_done.acquire(blocking=False):
-            pass
-        self._batch_done.acquire(timeout=ASSIST_AT_MOST_S)
+            got_through = True
+        if not got_through:
+            self._batch_done.acquire(timeout=ASSIST_AT_MOST_S)
         self._host.later(ASSIST_EVERY_S, self._assist)
 
     def _answer(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:

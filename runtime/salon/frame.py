@@ -89,6 +89,7 @@ class Frame:
     def close(self) -> None:
         """Called once the handler has returned, or at the deadline if that comes first."""
         self.over = True
+        self._turn = None
         if self._draft.logs:
             self._draft.close(self.envelope.turn_id)
 

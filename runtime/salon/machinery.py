@@ -26,6 +26,7 @@ from salon.turns import Turns
 from salon.wall import Wall
 from salon_actors import Clock, HostLoop, Promise, Scheduler
 from salon_persistence.bridge import Bridge
+from salon_persistence.files import process_id
 from salon_persistence.store import StoreInfo
 
 logger = logging.getLogger("salon")
@@ -77,6 +78,7 @@ class Machinery:
         )
         self._refusal: type[RuntimeNotRunning | Draining] | None = None
         self._stopped: Promise[None] | None = None
+        self._process = process_id()
 
     async def start(self) -> None:
         await self.scheduler.open()
@@ -101,6 +103,8 @@ class Machinery:
         """
         if self._refusal is not None and not (self._refusal is Draining and is_in_turn()):
             raise self._refusal("The runtime is closed, or closing: nothing more is admitted.")
+        if self._process != process_id():
+            raise RuntimeNotRunning(f"Process {self._process} opened the runtime; a forked child must open its own.")
         if not self.host.is_current():
             raise ConfigurationError(
                 f"This handle lives on the event loop of thread {self.host.thread_name}; it was called from elsewhere."

@@ -48,5 +48,6 @@ def reply_type(message: type[Message[Any]]) -> Any:
     for base in message.__mro__:
         made_from = getattr(base, "__pydantic_generic_metadata__", None)
         if made_from and made_from["origin"] is Message:
-            return made_from["args"][0]
+            (promised,) = made_from["args"]
+            return type(None) if promised is None else promised
     return type(None)

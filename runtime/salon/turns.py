@@ -13,7 +13,7 @@ from salon.resident import Resident
 from salon.settings import Settings
 from salon.turn_envelope import TurnEnvelope
 from salon.wall import Wall
-from salon_actors import CLOSED, Cancelled, Clock, Ending, ForeignCancellation, Raised, Returned
+from salon_actors import CLOSED, Cancelled, Clock, Ending, ForeignCancellation, Returned
 
 if TYPE_CHECKING:
     from salon.activation import Residents
@@ -69,20 +69,20 @@ class Turns:
 
     def finish(self, resident: Resident, envelope: TurnEnvelope, ending: Ending, /) -> bool:
         """The handler is done. True: the session is free at once; False: the gate frees it."""
-        frame = envelope.frame
-        if isinstance(ending, Returned) and frame is not None:
-            try:
+        frame, envelope.frame = envelope.frame, None  # or each turn would leave a circle to the garbage collector
+        try:
+            if isinstance(ending, Returned):
+                assert frame is not None
                 return self._end(envelope, frame, ending.value)
-            except errors.SalonError as error:
-                failure: BaseException = error
-            finally:
-                frame.close()
-        else:
+            if isinstance(ending, Cancelled):
+                raise _cancelled(ending)
+            raise self._raised(envelope, ending.error, has_begun=frame is not None)
+        except errors.SalonError as error:
+            self._fail(envelope, error)
+            return True
+        finally:
             if frame is not None:
                 frame.close()
-            failure = ending.error if isinstance(ending, Raised) else _cancelled(ending)
-        self._fail(envelope, failure)
-        return True
 
     def _end(self, envelope: TurnEnvelope, frame: Frame, value: Any) -> bool:
         reply = self._reply(envelope, value)
@@ -103,27 +103,27 @@ class Turns:
             failed = errors.TurnFailed(envelope.handler.name, f"{type(error).__name__} about its reply")
             raise failed from None
 
-    def _fail(self, envelope: TurnEnvelope, failure: BaseException) -> None:
-        error = self._translated(envelope, failure)
+    def _raised(self, envelope: TurnEnvelope, error: BaseException, *, has_begun: bool) -> errors.SalonError:
+        """What the caller gets for what left the handler."""
+        if isinstance(error, errors.Refused):
+            return error
+        if isinstance(error, errors.SalonError) and not has_begun:
+            return error  # the session could not be read back
+        if isinstance(error, errors.StateInvalid) and error.message is None:
+            return error  # with a message it would be another session's, whom this one had asked
+        kind = "a foreign cancellation" if isinstance(error, ForeignCancellation) else type(error).__name__
+        failed = errors.TurnFailed(envelope.handler.name, kind)
+        failed.__cause__ = error
+        return failed
+
+    def _fail(self, envelope: TurnEnvelope, error: errors.SalonError) -> None:
+        if isinstance(error, errors.Refused):
+            self._counters.turns_refused += 1
+        elif not isinstance(error, errors.TurnTimeout):  # counted when the deadline passed
+            self._counters.turns_failed += 1
         error.message = envelope.message
         if not envelope.promise.done():
             envelope.promise.set_exception(error)
-
-    def _translated(self, envelope: TurnEnvelope, failure: BaseException) -> errors.SalonError:
-        if isinstance(failure, errors.Refused):
-            self._counters.turns_refused += 1
-            return failure
-        if isinstance(failure, errors.TurnTimeout | errors.Draining):
-            return failure  # counted when the deadline passed
-        self._counters.turns_failed += 1
-        if envelope.frame is None and isinstance(failure, errors.SalonError):
-            return failure  # the session could not be read back: the handler never began
-        if isinstance(failure, errors.StateInvalid | errors.TurnFailed) and failure.message is None:
-            return failure  # with a message it would be another session's, whom this one had asked
-        kind = "a foreign cancellation" if isinstance(failure, ForeignCancellation) else type(failure).__name__
-        failed = errors.TurnFailed(envelope.handler.name, kind)
-        failed.__cause__ = failure
-        return failed
 
     def expire(self, resident: Resident, envelope: TurnEnvelope, started: bool, /) -> None:
         """The deadline passed: the caller is told now, whatever the handler does with its cancellation."""
@@ -152,7 +152,7 @@ class Turns:
         )
 
 
-def _cancelled(ending: Ending) -> errors.SalonError:
-    if isinstance(ending, Cancelled) and ending.reason == CLOSED:
+def _cancelled(ending: Cancelled) -> errors.SalonError:
+    if ending.reason == CLOSED:
         return errors.Draining("The runtime closed before the turn was done; nothing was applied.")
     return errors.TurnTimeout("The deadline passed; nothing was applied.")

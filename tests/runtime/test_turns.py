@@ -1,5 +1,7 @@
 """A turn is a transaction: all of it is there afterwards, or none of it."""
 
+import gc
+
 import anyio
 import pytest
 from pydantic import BaseModel, Field
@@ -333,3 +335,35 @@ async def test_a_whole_new_state_replaces_the_old_one_with_its_log(place: Place)
         state = (await session.peek()).state
 
         assert (state.count, state.words, state.lines.tail(5), len(state.lines)) == (7, [], ["first"], 1)
+
+
+async def test_an_error_of_a_session_that_was_asked_is_a_failure_of_the_turn_that_asked(place: Place) -> None:
+    class Through(Message[int]):
+        to: str
+
+    class Asking(Session[State, list[Runtime]], name="asking"):
+        @receive
+        async def through(self, message: Through) -> int:
+            other = await self.deps[0].get(Counter, message.to)
+            return await other.ask(Break(how="negative"))
+
+    deps: list[Runtime] = []
+    async with Runtime(Asking, Counter, store=place.store(), deps=deps) as runtime:
+        deps.append(runtime)
+        other = await runtime.create(Counter)
+        with pytest.raises(TurnFailed, match=r"^Asking\.through raised StateInvalid"):
+            await (await runtime.create(Asking)).ask(Through(to=other.session_id))
+
+
+async def test_turns_leave_no_circles_to_the_garbage_collector(place: Place) -> None:
+    async with Runtime(Counter, store=place.store()) as runtime:
+        session = await runtime.create(Counter)
+        await session.ask(Add())
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(100):
+                await session.ask(Add())
+            assert gc.collect() < 100
+        finally:
+            gc.enable()
