@@ -46,16 +46,16 @@ class InlineStorage:
         self._rouse()
 
     async def load(self, address: Address, windows: Mapping[str, Mapping[str, int]]) -> StoredSession | None:
-        return await self._store.load(address, windows)
+        return await self._opened().load(address, windows)
 
     async def find(self, query: SessionQuery) -> Sequence[SessionRow]:
-        return await self._store.find(query)
+        return await self._opened().find(query)
 
     async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]:
-        return await self._store.read_pages(sid, field, before, items)
+        return await self._opened().read_pages(sid, field, before, items)
 
     async def probe(self) -> None:
-        await self._store.probe()
+        await self._opened().probe()
 
     async def close(self) -> None:
         if self._stopped is None:
@@ -67,6 +67,11 @@ class InlineStorage:
 
     def pending_since(self) -> float | None:
         return self._since[0] if self._since else None
+
+    def _opened(self) -> Store:
+        if self._stopped is not None:
+            raise self._stopped
+        return self._store
 
     def _rouse(self) -> None:
         if self._wake is not None:

@@ -284,8 +284,9 @@ async def test_cancelling_who_waits_for_the_opening_gives_the_file_up_again(tmp_
     await at.host.close()
 
 
-async def test_a_store_that_raises_leaves_its_batch_unknown_and_the_rest_refused() -> None:
-    held = Held(fails_with=RuntimeError("against the contract"))
+@pytest.mark.parametrize("on_thread", [True, False], ids=["thread", "inline"])
+async def test_a_store_that_raises_leaves_its_batch_unknown_and_the_rest_refused(on_thread: bool) -> None:
+    held = Held(fails_with=RuntimeError("against the contract"), on_thread=on_thread)
     async with desk(held) as at:
         held.gate.clear()
         at.commit(turn(1, 1))

@@ -346,6 +346,9 @@ async def test_more_sessions_than_heads_are_remembered_write_all_the_same(
         for version in range(2, 6):
             for start in (1, 3, 5, 7):
                 await applied(store, turn(start, version), turn(start + 1, version))
+                assert isinstance(store, SqliteStore)
+                assert store._writer is not None  # pyright: ignore[reportPrivateUsage]
+                assert len(store._writer._heads) <= 3  # pyright: ignore[reportPrivateUsage]
 
         assert [await history(store, number) for number in range(1, 9)] == [[1, 2, 3, 4, 5]] * 8
 
