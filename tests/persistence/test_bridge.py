@@ -493,6 +493,7 @@ def test_a_batch_is_bounded_by_count_and_by_bytes() -> None:
     assert [len(batch.records) for batch in weighed if isinstance(batch, Turns)] == [3, 2]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 async def test_a_forked_child_must_not_use_the_bridge(tmp_path: Path) -> None:
     async with desk(SqlitePlace(tmp_path).store()) as at:
         await at.committed(created())

@@ -606,6 +606,7 @@ async def test_reads_go_on_beside_a_write_that_is_under_way(place: SqlitePlace) 
             foreign.execute("ROLLBACK")
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 async def test_a_forked_child_must_not_use_the_store(place: SqlitePlace) -> None:
     store = place.store()
     await store.open()
@@ -623,6 +624,7 @@ async def test_a_forked_child_must_not_use_the_store(place: SqlitePlace) -> None
         await store.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 async def test_a_forked_child_does_not_hold_the_file_when_its_owner_has_gone(place: SqlitePlace) -> None:
     read, write = os.pipe()
     async with opened(place):

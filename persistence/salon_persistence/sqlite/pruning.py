@@ -15,10 +15,10 @@ DELETED_ROWS_MAX = 6144
 """More than gathers between two of them, so that none is left behind."""
 
 _COVERED = """WITH RECURSIVE chain (lsn, prev_lsn) AS (
-        SELECT lsn, prev_lsn FROM journal WHERE lsn = ?1 AND sid = ?2
+        SELECT lsn, prev_lsn FROM journal WHERE lsn = :lsn AND sid = :sid
         UNION ALL
         SELECT older.lsn, older.prev_lsn FROM chain JOIN journal AS older ON older.lsn = chain.prev_lsn
-        WHERE older.sid = ?2
+        WHERE older.sid = :sid
     ) SELECT lsn FROM chain"""
 _DELETE = "DELETE FROM journal WHERE lsn = ?"
 
@@ -38,7 +38,7 @@ class Pruning:
 
     def gather(self, connection: sqlite3.Connection, sid: int, lsn: int) -> None:
         """All turns of the session up to `lsn`."""
-        self._gathered.update(connection.execute(_COVERED, (lsn, sid)))
+        self._gathered.update(connection.execute(_COVERED, {"lsn": lsn, "sid": sid}))
 
     def delete(self, connection: sqlite3.Connection) -> None:
         """Some of them, the oldest first, so that what is left of a chain stays whole; in the caller's transaction."""
