@@ -114,13 +114,10 @@ async def suspends(message: object) -> object:
 
 
 class Echo:
-    """A behaviour that runs one handler."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+    """The behaviour is the handler: one coroutine a turn, as the others have."""
 
     async def handle(self, actor: Actor[Envelope], envelope: Envelope) -> object:
-        return await self._handler(envelope.message)
+        return envelope.message
 
     def finish(self, actor: Actor[Envelope], envelope: Envelope, ending: Ending) -> bool:
         if isinstance(ending, Returned):
@@ -134,10 +131,16 @@ class Echo:
     def abandon(self, actor: Actor[Envelope], envelope: Envelope) -> None: ...
 
 
+class Suspending(Echo):
+    async def handle(self, actor: Actor[Envelope], envelope: Envelope) -> object:
+        await checkpoint()
+        return envelope.message
+
+
 @asynccontextmanager
 async def salon(backend: str, n: int, handler: Handler) -> AsyncGenerator[list[Ask]]:
     host, clock = current_host_loop(), SystemClock()
-    scheduler = Scheduler[Actor[Envelope], Envelope](host, clock, Echo(handler))
+    scheduler = Scheduler[Actor[Envelope], Envelope](host, clock, Echo() if handler is echo else Suspending())
     await scheduler.open()
     deadline = clock.monotonic() + 300
     reply, submit = host.reply, scheduler.submit
