@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,11 @@ async def test_a_file_in_the_middle_of_a_checkpoint_is_opened_with_all_that_is_i
         file.write(head)
     named, there = struct.unpack_from(">I", head, 28)[0], cut.path.stat().st_size // 4096
     assert named > there
-    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
-        sqlite3.connect(f"file:{cut.path}?mode=ro&immutable=1", uri=True).execute("SELECT count(*) FROM sqlite_master")
+    with (
+        closing(sqlite3.connect(f"file:{cut.path}?mode=ro&immutable=1", uri=True)) as alone,
+        pytest.raises(sqlite3.DatabaseError, match="malformed"),
+    ):
+        alone.execute("SELECT count(*) FROM sqlite_master")
 
     again = cut.store()
     await again.open()
