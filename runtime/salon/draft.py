@@ -65,11 +65,25 @@ class Draft:
         return draft
 
     def replace(self, state: BaseModel) -> None:
-        """A handler assigned a whole new state: its fields count, and its log items become the only ones."""
+        """A handler assigned a whole new state: its fields count, and so do the items of its logs.
+
+        Raises:
+            StateInvalid: It is of another class or not valid, or a log of it belongs to another session, a view or
+                an earlier turn. The draft is as it was.
+        """
+        model = self._codec.model
+        if not isinstance(state, model):
+            raise StateInvalid(f"The state is a {model.__name__}; a {type(state).__name__} was assigned.")
+        replaced = self._codec.decode(self._codec.encode(state), self.logs)
+        given = {name: stage_of(getattr(state, name)) for name in self.logs}
+        for name, stage in given.items():
+            if not stage.is_free and not stage.is_over(stage_of(self.logs[name])):
+                raise StateInvalid(
+                    f"{model.__name__}.{name} belongs to another session, view or turn: append its items."
+                )
         for name, log in self.logs.items():
-            log.clear()
-            stage_of(log).adopt(stage_of(getattr(state, name)))
-        self.state = self._codec.decode(self._codec.encode(state), self.logs)
+            _take(log, given[name])
+        self.state = replaced
         self._began = {}
 
     def changes(self, state_bytes_max: int) -> Changes | None:
@@ -113,6 +127,15 @@ class Draft:
     def committed(self) -> None:
         for log in self.logs.values():
             stage_of(log).committed()
+
+
+def _take(log: Log[Any], given: LogStage[Any]) -> None:
+    stage = stage_of(log)
+    if given.is_free:
+        log.clear()
+        stage.adopt(given)
+    elif given is not stage:
+        stage.become(given)
 
 
 def _logs(codec: StateCodec[Any], cores: Mapping[str, LogCore[Any]]) -> Mapping[str, Log[Any]]:

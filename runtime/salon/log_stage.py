@@ -130,11 +130,25 @@ class LogStage(Generic[T]):
             self.append(item, keys.get(number))
 
     def copy(self) -> LogStage[T]:
-        """Of one over nothing."""
-        copied: LogStage[T] = LogStage()
-        copied.appended, copied.keys = self.appended.copy(), self.keys.copy()
-        copied.first, copied.next, copied.cuts = self.first, self.next, self.cuts
+        """Over the same, with all that is staged; what is done to one is not done to the other."""
+        copied: LogStage[T] = LogStage(self._core)
+        copied._base, copied._over = self._base, self._over
+        copied.become(self)
         return copied
+
+    def become(self, other: LogStage[T]) -> None:
+        """Stage what `other`, over the same, has staged."""
+        self.first, self.next, self.cuts = other.first, other.next, other.cuts
+        self.appended, self.keys, self.redactions = other.appended.copy(), other.keys.copy(), other.redactions.copy()
+
+    def is_over(self, other: LogStage[T]) -> bool:
+        """Whether both are over the same committed image, in turns that still run."""
+        return self._core is other._core and self._over is None and other._over is None
+
+    @property
+    def is_free(self) -> bool:
+        """Over nothing: a log that somebody made."""
+        return self._core is None
 
     def pin(self) -> None:
         """Keep what is seen now, whatever later turns do: for views."""

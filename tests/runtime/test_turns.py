@@ -1,5 +1,6 @@
 """A turn is a transaction: all of it is there afterwards, or none of it."""
 
+import contextlib
 import gc
 
 import anyio
@@ -367,3 +368,51 @@ async def test_turns_leave_no_circles_to_the_garbage_collector(place: Place) -> 
             assert gc.collect() < 100
         finally:
             gc.enable()
+
+
+class Assign(Message[int], name="assign"):
+    how: str
+
+
+class Assigning(Counter, name="assigning"):
+    @receive
+    async def assign(self, message: Assign) -> int:
+        match message.how:
+            case "copy":
+                self.state = self.state.model_copy(update={"count": 7})
+            case "deep":
+                copied = self.state.model_copy(update={"count": 7}, deep=True)
+                copied.lines.append("of the copy")
+                self.state.lines.append("of the draft")
+                self.state = copied
+            case "invalid":
+                with contextlib.suppress(StateInvalid):
+                    self.state = State.model_construct(count="many", lines=Log())
+            case _:
+                raise AssertionError(message.how)
+        self.state.lines.append("after")
+        return self.state.count
+
+
+@pytest.mark.parametrize(
+    ("how", "count", "lines"),
+    [("copy", 7, ["x", "after"]), ("deep", 7, ["x", "of the copy", "after"]), ("invalid", 1, ["x", "after"])],
+)
+async def test_assigning_a_state_keeps_the_logs_that_it_has(
+    place: Place, how: str, count: int, lines: list[str]
+) -> None:
+    async with Runtime(Assigning, store=place.store()) as runtime:
+        session = await runtime.create(Assigning)
+        await session.ask(Add())
+        assert await session.ask(Assign(how=how)) == count
+    async with Runtime(Assigning, store=place.store()) as runtime:
+        state = (await (await runtime.get(Assigning, session.session_id)).peek()).state
+        assert (state.count, state.lines.tail(9)) == (count, lines)
+
+
+async def test_the_log_of_another_session_is_not_taken_over_in_silence(place: Place) -> None:
+    async with Runtime(Counter, store=place.store()) as runtime:
+        session = await runtime.create(Counter)
+        await session.ask(Add())
+        with pytest.raises(StateInvalid, match=r"State\.lines belongs to another session, view or turn"):
+            await runtime.create(Counter, state=(await session.peek()).state)
