@@ -13,7 +13,7 @@ from salon.translation import translated
 from salon_actors import HostLoop, Promise
 from salon_persistence import errors as store_errors
 from salon_persistence.bridge import Bridge
-from salon_persistence.image import replay
+from salon_persistence.image import SessionImage, replay
 from salon_persistence.records import LogPage, StoredSession
 from salon_persistence.store import Address, ByPublicId
 
@@ -31,6 +31,7 @@ class Residents:
         self._windows = {name: windows_of(cls) for name, cls in types.items()}
         self._by_id: dict[str, Resident] = {}
         self._activating: dict[Address, Promise[Resident | None]] = {}
+        self._reloading: dict[int, Promise[None]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -76,39 +77,56 @@ class Residents:
         cls = self._types.get(stored.row.type)
         if cls is None:
             raise errors.ConfigurationError(f"The store holds a session of type {stored.row.type!r}; pass its class.")
-        resident = Resident(cls, stored.row, replay(stored), self.read_pages)
+        image = replay(stored)
+        await self._fill_windows(cls, stored.row.sid, image)
+        resident = Resident(cls, stored.row, image, self.read_pages)
         resident.begin().close("t0-0")  # what does not decode is told now, before a message is accepted
         self._counters.activations += 1
-        await self._fill_windows(resident)
         return self.add(resident)
 
-    async def _fill_windows(self, resident: Resident) -> None:
+    async def _fill_windows(self, cls: type[Session[Any, Any]], sid: int, image: SessionImage) -> None:
         """Items that were cut leave a window shorter than asked for; older pages fill it."""
-        for field, window in self._windows[resident.cls.salon_type.name].items():
-            log = resident.image.logs.get(field)
+        for field, window in self._windows[cls.salon_type.name].items():
+            log = image.logs.get(field)
             while log is not None and len(log.items) < min(window, len(log)):
-                pages = await self._bridge.read_pages(resident.sid, field, log.window_start, window)
+                pages = await self._bridge.read_pages(sid, field, log.window_start, window)
                 if not pages:
-                    raise store_errors.CorruptRecord(f"session {resident.sid} lacks pages of its log")
+                    raise store_errors.CorruptRecord(f"session {sid} lacks pages of its log")
                 for page in pages:
                     log.read_back(page)
 
     async def reload(self, resident: Resident) -> None:
-        """Read back a session whose last commit has an unknown outcome, or was another's.
+        """Read back a session whose last commit has an unknown outcome, or was another's; once, however many wait.
 
         Raises:
-            StoreUnavailable, Corrupt, SessionNotFound: It stays as it is, and is tried again with its next message.
+            StoreUnavailable, Corrupt, SessionNotFound: It stays as it is, and is tried again when it is next used.
+
+        Cancellation: only the waiting stops.
         """
+        promise = self._reloading.get(resident.sid)
+        if promise is None:
+            promise = self._reloading[resident.sid] = self._host.promise()
+            self._host.spawn(self._reload, resident, promise)
+        await promise
+
+    async def _reload(self, resident: Resident, promise: Promise[None]) -> None:
         self._counters.reloads += 1
         try:
             stored = await self._bridge.load(ByPublicId(resident.public_id), self._windows)
             if stored is None:
                 raise errors.SessionNotFound
-            resident.restore(stored.row, replay(stored))
-            await self._fill_windows(resident)
-        except store_errors.StoreError as error:
-            resident.is_stale = True
-            raise translated(error) from error
+            image = replay(stored)
+            await self._fill_windows(resident.cls, resident.sid, image)
+            resident.restore(stored.row, image)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to those who wait
+            promise.set_exception(translated(error))
+        except BaseException:
+            promise.set_exception(errors.Draining("The runtime closed before the session was read back."))
+            raise
+        else:
+            promise.set_result(None)
+        finally:
+            del self._reloading[resident.sid]
 
     async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]:
         """Older items of a log, for its drafts and views."""

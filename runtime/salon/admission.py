@@ -16,7 +16,7 @@ from salon.resident import Resident
 from salon.session import Session
 from salon.settings import Settings
 from salon.turn_envelope import TurnEnvelope
-from salon_actors import Clock, HostLoop, MailboxFull, Scheduler
+from salon_actors import Clock, HostLoop, MailboxFull, Scheduler, SchedulerClosed
 from salon_persistence.bridge import Bridge
 
 
@@ -63,6 +63,8 @@ class Admission:
             error = errors.MailboxFull(full.depth)
             error.message = sent
             raise error from None
+        except SchedulerClosed:
+            raise errors.Draining("The runtime is closing: nothing more is admitted.") from None
         return envelope
 
     def check_store(self, now: float) -> None:

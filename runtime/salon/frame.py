@@ -35,14 +35,14 @@ class Tools:
 class Frame:
     """What a Session object reaches through; every use after the turn raises TurnOver."""
 
-    __slots__ = ("_draft", "_tools", "_turn", "envelope", "over", "resident")
+    __slots__ = ("_draft", "_turn", "envelope", "over", "resident", "tools")
 
     def __init__(self, resident: Resident, envelope: TurnEnvelope, draft: Draft, tools: Tools) -> None:
         self.resident = resident
         self.envelope = envelope
         self.over = False
         self._draft = draft
-        self._tools = tools
+        self.tools = tools
         self._turn: Turn | None = None
 
     @property
@@ -69,7 +69,7 @@ class Frame:
     @property
     def deps(self) -> Any:
         self.check("self.deps")
-        return self._tools.deps
+        return self.tools.deps
 
     @property
     def info(self) -> SessionInfo:
@@ -78,9 +78,9 @@ class Frame:
 
     def deadline(self) -> datetime:
         self.check("self.turn")
-        now = self._tools.monotonic()
+        now = self.tools.monotonic()
         left_us = int((self.envelope.deadline - now) * 1_000_000)
-        return moment(self._tools.wall.now_us(now) + left_us)
+        return moment(self.tools.wall.now_us(now) + left_us)
 
     def check(self, what: str) -> None:
         if self.over:
@@ -106,7 +106,7 @@ def current_turn() -> Turn:
     return frame.turn
 
 
-def is_in_turn() -> bool:
-    """Whether the caller runs in a turn that is not over."""
+def is_in_turn_with(tools: Tools) -> bool:
+    """Whether the caller runs in a turn of the runtime with these tools, and that turn is not over."""
     frame = RUNNING.get(None)
-    return frame is not None and not frame.over
+    return frame is not None and not frame.over and frame.tools is tools

@@ -16,15 +16,19 @@ from salon.health import Health
 from salon.metrics import Counters
 from salon.resident import Resident
 from salon.settings import Settings
-from salon_actors import HostLoop
+from salon_actors import Clock, HostLoop
 from salon_persistence.bridge import Bridge
+from salon_persistence.errors import StoreFailed, StoreUnavailable
 from salon_persistence.records import LogPage, SnapshotRecord, TurnRecord
-from salon_persistence.store import Applied, Fenced, Outcome, Refused
+from salon_persistence.store import Applied, Fenced, Outcome, Refused, Unknown
 
 if TYPE_CHECKING:
     from salon.frame import Frame
 
 logger = logging.getLogger("salon")
+
+WATCH_S = 0.25
+"""Seconds between looks at the deadlines of turns that the store has: none of them is near in a store that works."""
 
 
 class Gate:
@@ -34,10 +38,15 @@ class Gate:
         self,
         bridge: Bridge,
         host: HostLoop,
+        clock: Clock,
         health: Health,
         counters: Counters,
         settings: Settings,
     ) -> None:
+        self._clock = clock
+        self._held: dict[Frame, None] = {}
+        """In the order in which the store got them."""
+        self._is_watching = False
         self._bridge = bridge
         self._host = host
         self._health = health
@@ -52,7 +61,33 @@ class Gate:
         record = self._record(frame, changes, now_us)
         if self._opens_early and not frame.envelope.promise.done():
             frame.envelope.promise.set_result(reply)
+        self._held[frame] = None
+        if not self._is_watching:
+            self._is_watching = True
+            self._host.spawn(self._watch)
         self._bridge.commit(record, partial(self._answered, frame, changes, record, reply))
+
+    async def _watch(self) -> None:
+        """A deadline cancels nothing that the store has; but its caller need not wait for a store that hangs."""
+        while self._held:
+            await self._clock.sleep(WATCH_S)
+            now = self._clock.monotonic()
+            for frame in self._held:
+                if frame.envelope.deadline <= now:
+                    self._unanswered(frame)
+        self._is_watching = False
+
+    def abandon(self) -> None:
+        """The store was left without its answers: nobody knows what became of the turns that it has."""
+        for frame in self._held:
+            self._unanswered(frame)
+
+    def _unanswered(self, frame: Frame) -> None:
+        if not frame.envelope.promise.done():
+            self._counters.outcome_unknown += 1
+            error = errors.OutcomeUnknown("The store has not answered for the turn in time.")
+            error.message = frame.envelope.message
+            frame.envelope.promise.set_exception(error)
 
     def _record(self, frame: Frame, changes: Changes, now_us: int) -> TurnRecord:
         resident, known = frame.resident, frame.resident.cls.salon_type.schema_version
@@ -75,19 +110,29 @@ class Gate:
         )
 
     def _answered(self, frame: Frame, changes: Changes, record: TurnRecord, reply: Any, outcome: Outcome) -> None:
+        del self._held[frame]
         resident, promise = frame.resident, frame.envelope.promise
-        if isinstance(outcome, Applied):
-            self._applied(frame, changes, record, outcome)
-            if not promise.done():
-                promise.set_result(reply)
-        else:
-            error = self.refusal(resident, outcome)
-            error.message = frame.envelope.message
-            if not promise.done():
-                promise.set_exception(error)
-            if self._opens_early:
-                logger.error("salon lost turn %s after its reply: %s", record.turn, type(error).__name__)
-        self.release(resident)
+        try:
+            if isinstance(outcome, Applied):
+                self._applied(frame, changes, record, outcome)
+                if not promise.done():
+                    promise.set_result(reply)
+            else:
+                self._not_applied(frame, record, outcome)
+        except Exception:
+            logger.exception("salon turn %s was answered, but memory could not follow", record.turn)
+            resident.is_stale = True
+            self._unanswered(frame)
+        finally:
+            self.release(resident)
+
+    def _not_applied(self, frame: Frame, record: TurnRecord, outcome: Fenced | Refused | Unknown) -> None:
+        error = self.refusal(frame.resident, outcome)
+        error.message = frame.envelope.message
+        if not frame.envelope.promise.done():
+            frame.envelope.promise.set_exception(error)
+        if self._opens_early:
+            logger.error("salon lost turn %s after its reply: %s", record.turn, type(error).__name__)
 
     def _applied(self, frame: Frame, changes: Changes, record: TurnRecord, outcome: Applied) -> None:
         resident = frame.resident
@@ -100,7 +145,7 @@ class Gate:
         if resident.image.wants_snapshot and not resident.is_snapshotting:
             self._snapshot(resident)
 
-    def refusal(self, resident: Resident | None, outcome: Fenced | Refused | Any) -> errors.SalonError:
+    def refusal(self, resident: Resident | None, outcome: Fenced | Refused | Unknown) -> errors.SalonError:
         """The error that a caller gets for a turn that the store did not apply."""
         if isinstance(outcome, Fenced):
             self._counters.fenced += 1
@@ -112,7 +157,11 @@ class Gate:
         if isinstance(outcome, Refused):
             self._health.note(outcome.error)
             self._counters.not_applied += 1
-            return _caused(errors.NotApplied("The store did not take the turn; nothing was applied."), outcome.error)
+            refused = errors.NotApplied("The store did not take the turn; nothing was applied.")
+            refused.retryable = isinstance(outcome.error, StoreUnavailable)
+            return _caused(refused, outcome.error)
+        if isinstance(outcome.error, StoreFailed):
+            self._health.note(outcome.error)
         self._counters.outcome_unknown += 1
         if resident is not None:
             resident.is_stale = True

@@ -77,7 +77,7 @@ class SessionHandle(Generic[S]):
     async def peek(self) -> SessionView[S]:
         """The last committed state, at once, also during a long turn; a copy of the caller's own."""
         self._machinery.check_running()
-        return SessionView(await self._enter())
+        return SessionView(await self._enter_to_read())
 
     async def history(self, log: Callable[[S], Log[T]], *, before: str | None = None, limit: int = 50) -> Page[T]:
         """Committed items of one log, oldest first: the newest `limit` (1 to 1000), or those before a cursor.
@@ -95,10 +95,19 @@ class SessionHandle(Generic[S]):
     async def info(self) -> SessionInfo:
         """Who and what the session is, as of the last commit."""
         self._machinery.check_running()
-        return (await self._enter()).info()
+        return (await self._enter_to_read()).info()
 
     async def _enter(self) -> Resident:
-        return await self._machinery.door.enter(self._cls, self._address, self._principal)
+        resident = await self._machinery.door.enter(self._cls, self._address, self._principal)
+        self._machinery.check_running()  # it may have begun to close while the session was activated
+        return resident
+
+    async def _enter_to_read(self) -> Resident:
+        """What was committed is asked of the store, when memory cannot know."""
+        resident = await self._enter()
+        if resident.is_stale:
+            await self._machinery.residents.reload(resident)
+        return resident
 
     def __repr__(self) -> str:
         return f"<SessionHandle of a {self._cls.salon_type.name}>"

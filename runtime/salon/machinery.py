@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from salon.chance import Chance
 from salon.creation import Creation
 from salon.door import Door
 from salon.errors import ConfigurationError, Draining, RuntimeNotRunning
-from salon.frame import is_in_turn
+from salon.frame import Tools, is_in_turn_with
 from salon.gate import Gate
 from salon.health import Health
 from salon.metrics import Counters
@@ -58,8 +59,9 @@ class Machinery:
         self.health = Health(host, clock, bridge.probe, settings.probe_interval_s)
         self.residents = Residents(host, bridge, types, self.counters)
         self.door = Door(self.residents)
-        self.gate = Gate(bridge, host, self.health, self.counters, settings)
-        turns = Turns(self.residents, self.gate, clock, self.wall, deps, self.counters, settings)
+        self.gate = Gate(bridge, host, clock, self.health, self.counters, settings)
+        self.tools = Tools(deps, clock.monotonic, self.wall)
+        turns = Turns(self.residents, self.gate, self.tools, self.counters, settings)
         self.scheduler: Scheduler[Resident, TurnEnvelope] = Scheduler(
             host,
             clock,
@@ -101,7 +103,7 @@ class Machinery:
 
         While it drains, a turn that was accepted may still ask others: that is part of finishing it.
         """
-        if self._refusal is not None and not (self._refusal is Draining and is_in_turn()):
+        if self._refusal is not None and not (self._refusal is Draining and is_in_turn_with(self.tools)):
             raise self._refusal("The runtime is closed, or closing: nothing more is admitted.")
         if self._process != process_id():
             raise RuntimeNotRunning(f"Process {self._process} opened the runtime; a forked child must open its own.")
@@ -112,6 +114,8 @@ class Machinery:
 
     async def stop(self) -> None:
         """Admits nothing more, finishes what was accepted, and closes the store; whoever comes second waits for it."""
+        if is_in_turn_with(self.tools):
+            raise ConfigurationError("close() waits for the turn that calls it. Leave the handler first.")
         if self._stopped is not None:
             await self._stopped
             return
@@ -119,19 +123,25 @@ class Machinery:
         self._refusal = Draining
         with anyio.CancelScope(shield=True):
             try:
-                await self._drain()
+                await self._in_time(self.scheduler.wait_idle)
                 await self.scheduler.close()
-                await self.bridge.close()
+                if not await self._in_time(self.bridge.close):
+                    logger.error("salon leaves a store that does not answer; what became of its turns is unknown")
+                    self.gate.abandon()
             finally:
                 self._refusal = RuntimeNotRunning
                 self._stopped.set_result(None)
                 await self.host.close()
 
-    async def _drain(self) -> None:
+    async def _in_time(self, wait: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it ended within `drain_deadline_s`, by the runtime's clock."""
+        ended = False
         async with anyio.create_task_group() as group:
             group.start_soon(self._hurry, group.cancel_scope)
-            await self.scheduler.wait_idle()
+            await wait()
+            ended = True
             group.cancel_scope.cancel()
+        return ended
 
     async def _hurry(self, scope: anyio.CancelScope) -> None:
         await self.clock.sleep(self.settings.drain_deadline_s)

@@ -12,8 +12,7 @@ from salon.metrics import Counters
 from salon.resident import Resident
 from salon.settings import Settings
 from salon.turn_envelope import TurnEnvelope
-from salon.wall import Wall
-from salon_actors import CLOSED, Cancelled, Clock, Ending, ForeignCancellation, Returned
+from salon_actors import CLOSED, Cancelled, Ending, ForeignCancellation, Returned
 
 if TYPE_CHECKING:
     from salon.activation import Residents
@@ -28,17 +27,15 @@ class Turns:
         self,
         residents: Residents,
         gate: Gate,
-        clock: Clock,
-        wall: Wall,
-        deps: Any,
+        tools: Tools,
         counters: Counters,
         settings: Settings,
     ) -> None:
         self._residents = residents
         self._gate = gate
-        self._monotonic = clock.monotonic
-        self._wall = wall
-        self._tools = Tools(deps, clock.monotonic, wall)
+        self._tools = tools
+        self._monotonic = tools.monotonic
+        self._wall = tools.wall
         self._counters = counters
         self._state_bytes_max = settings.state_bytes_max
 

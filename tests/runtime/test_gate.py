@@ -133,6 +133,7 @@ async def test_an_unknown_outcome_that_was_applied_is_read_back(place: Place) ->
         with pytest.raises(OutcomeUnknown) as caught:
             await it.session.ask(Add())
         assert not caught.value.retryable
+        assert await it.stored() == 1
         assert await it.session.ask(Add()) == 2
         assert it.runtime.stats()["reloads"] == 1
 
@@ -208,6 +209,34 @@ async def test_a_deadline_does_not_cancel_what_the_store_has(place: Place) -> No
             it.store.release()
         assert replies == [1]
         assert await it.stored() == 1
+
+
+async def test_a_store_that_hangs_keeps_no_caller_beyond_its_deadline(place: Place) -> None:
+    async with counting(place, FaultPoint("commit", 2, "before", "stall")) as it:
+        with pytest.raises(OutcomeUnknown, match="has not answered for the turn in time"):
+            await it.session.ask(Add(), timeout_s=0.05)
+        assert (await it.runtime.explain(it.session.session_id))["phase"] == "held"
+        it.store.release()
+        assert await it.session.ask(Add()) == 2
+
+
+async def test_a_store_that_hangs_does_not_keep_the_runtime_from_closing(tmp_path: Path) -> None:
+    store = FaultyStore(Place("memory", tmp_path).store(), [FaultPoint("commit", 2, "before", "stall")])
+    outcomes: list[type[Exception]] = []
+
+    async def ask(session: SessionHandle[State]) -> None:
+        try:
+            await session.ask(Add())
+        except OutcomeUnknown as error:
+            outcomes.append(type(error))
+
+    runtime = await Runtime(Counter, store=store, settings=Settings(drain_deadline_s=0.02)).open()
+    session = await runtime.create(Counter)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, session)
+        await store.wait_until_stalled()
+        await runtime.close()
+    assert outcomes == [OutcomeUnknown]
 
 
 async def test_reads_do_not_wait_for_a_commit_or_a_turn(place: Place) -> None:

@@ -21,6 +21,7 @@ from salon import (
     Session,
     SessionHandle,
     Settings,
+    TurnFailed,
     TurnTimeout,
     receive,
 )
@@ -178,6 +179,24 @@ async def test_a_turn_that_was_accepted_may_ask_others_while_the_runtime_drains(
         await anyio.sleep(0.005)
         closing.set()
     assert replies == [1]
+
+
+async def test_closing_from_a_handler_is_told_instead_of_hanging(place: Place) -> None:
+    class Quit(Message[None]):
+        pass
+
+    class Quitting(Session[State, list[Runtime]], name="quitting"):
+        @receive
+        async def quit(self, message: Quit) -> None:
+            await self.deps[0].close()
+
+    deps: list[Runtime] = []
+    async with Runtime(Quitting, store=place.store(), deps=deps) as runtime:
+        deps.append(runtime)
+        with pytest.raises(TurnFailed) as caught:
+            await (await runtime.create(Quitting)).ask(Quit())
+
+    assert str(caught.value.__cause__) == "close() waits for the turn that calls it. Leave the handler first."
 
 
 async def test_open_and_close_may_be_called_from_different_tasks(place: Place) -> None:

@@ -176,7 +176,7 @@ async def test_a_snapshot_goes_wrong_as_a_commit_does(
 
 @pytest.mark.parametrize("verb", READING)
 @pytest.mark.parametrize("when", ["instead", "after"])
-@pytest.mark.parametrize(("effect", "error"), [("refuse", StoreUnavailable), ("unknown", StoreFailed)])
+@pytest.mark.parametrize(("effect", "error"), [("refuse", StoreUnavailable), ("unknown", StoreUnavailable)])
 async def test_a_read_that_goes_wrong_raises(verb: Calls, when: When, effect: Effect, error: type[Exception]) -> None:
     inner = Notebook()
     store = FaultyStore(inner, [FaultPoint(verb, 1, when, effect)])

@@ -45,7 +45,7 @@ class FaultyStore:
 
     It may be used and steered from several threads: a stalled call waits on the loop that it was made on,
     while the test releases it from its own.
-    A write that goes wrong answers for its records; a read or probe raises StoreUnavailable (refuse) or StoreFailed.
+    A write that goes wrong answers for its records; a read or probe raises StoreUnavailable.
     """
 
     def __init__(self, inner: Store, plan: Iterable[FaultPoint] = ()) -> None:
@@ -256,4 +256,4 @@ def _error(effect: Effect) -> StoreError:
         return StoreUnavailable("The plan of a FaultyStore refuses this call.")
     if effect == "die":
         return StoreFailed("The plan of a FaultyStore let the process die here.")
-    return StoreFailed("The plan of a FaultyStore lets nobody know what became of this call.")
+    return StoreUnavailable("The plan of a FaultyStore lets nobody know what became of this call.")
