@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any, Generic, TypeVar, TypeVarTuple, cast, final
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
+from salon_actors.first_iterations import FirstIterations
 from salon_actors.interrupts import deadly
 from salon_actors.scopes import BlindWatch, Watch
 
@@ -81,19 +81,16 @@ class AsyncioPromise(Generic[T]):
         return self._value
 
 
-def ignore(_: object) -> None: ...
-
-
 @final
 class AsyncioHostLoop:
-    __slots__ = ("_first_iteration", "_is_closed", "_loop", "_tasks", "_watches", "reply", "thread_name")
+    __slots__ = ("_first_iterations", "_is_closed", "_loop", "_tasks", "_watches", "reply", "thread_name")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks = set[asyncio.Task[None]]()
         self._is_closed = False
         self._watches: dict[asyncio.Task[Any], AsyncioWatch] = {}
-        self._first_iteration: Callable[[AsyncGenerator[Any, Any]], None] | None = None
+        self._first_iterations: FirstIterations | None = None
         self.reply: partial[asyncio.Future[Any]] = partial(FUTURE, loop=self._loop)
         self.thread_name = threading.current_thread().name
 
@@ -139,26 +136,33 @@ class AsyncioHostLoop:
         return async_fn
 
     def watch(self, scope: anyio.CancelScope, /) -> Watch:
-        if self._first_iteration is None:
-            self._first_iteration = sys.get_asyncgen_hooks().firstiter or ignore
-            sys.set_asyncgen_hooks(firstiter=self._note)
+        self._listen()
         try:
             return AsyncioWatch(scope, self._watches)
         except (ImportError, AttributeError, LookupError):
             return BlindWatch()
 
-    def _note(self, generator: AsyncGenerator[Any, Any]) -> None:
+    def _listen(self) -> None:
+        """Join the hook of this thread, again if the loop was run anew meanwhile or somebody has replaced the hook."""
+        if self._is_closed or (hook := FirstIterations.outermost()) is self._first_iterations:
+            return
+        self._fall_silent()
+        hook.join(self._note)
+        self._first_iterations = hook
+
+    def _fall_silent(self) -> None:
+        if self._first_iterations is not None:
+            self._first_iterations.leave(self._note)
+            self._first_iterations = None
+
+    def _note(self, task: asyncio.Task[Any], generator: AsyncGenerator[Any, Any]) -> None:
         """Somebody on this thread begins to iterate over `generator`: a worker, perhaps."""
-        task = asyncio.current_task() if self.is_current() else None
-        if task is not None and (watch := self._watches.get(task)) is not None:
+        if (watch := self._watches.get(task)) is not None:
             watch.note(generator)
-        if self._first_iteration is not None:
-            self._first_iteration(generator)
 
     async def close(self) -> None:
         self._is_closed = True
-        if self._first_iteration is not None and sys.get_asyncgen_hooks().firstiter == self._note:
-            sys.set_asyncgen_hooks(firstiter=self._first_iteration)
+        self._fall_silent()
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
