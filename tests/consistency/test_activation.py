@@ -22,8 +22,9 @@ async def test_a_session_that_many_ask_at_once_is_activated_once(place: Place) -
     async with Runtime(Notebook, store=store, deps=desk) as runtime:
 
         async def ask(number: int) -> None:
-            handle = await runtime.get(Notebook, notebook.session_id)
-            places.add(await handle.ask(Append(element=str(number), takes_s=0.001)))
+            with anyio.move_on_after(10):
+                handle = await runtime.get(Notebook, notebook.session_id)
+                places.add(await handle.ask(Append(element=str(number), takes_s=0.001)))
 
         async with anyio.create_task_group() as group:
             for number in range(CALLERS):

@@ -12,6 +12,7 @@ import anyio.lowlevel
 
 from salon import Refused, Runtime, SessionHandle, Settings, TurnFailed
 from salon.testing import SeededChance
+from salon_persistence.sqlite import pruning
 from tests.consistency.notebook import Append, Desk, Lines, Notebook
 from tests.crash.notes import Pipe
 
@@ -70,6 +71,11 @@ class Doomed:
             self._pipe.tell("a", element, place)
 
 
+def free_the_journal_often() -> None:
+    """After some dozen turns instead of some thousand, so that kills fall into it."""
+    setattr(pruning, "GATHERED_ROWS_MIN", 64)  # noqa: B010  # By name, for a constant is not assigned to.
+
+
 async def main(store: str, durability: str, round_: int, seed: int) -> None:
     pipe = Pipe(sys.stdout.fileno())
     desk = Desk(anyio.sleep, lambda element: pipe.tell("r", element))
@@ -80,5 +86,6 @@ async def main(store: str, durability: str, round_: int, seed: int) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("salon").setLevel(logging.ERROR)
+    free_the_journal_often()
     STORE, DURABILITY, BACKEND, ROUND, SEED = sys.argv[1:]
     anyio.run(main, STORE, DURABILITY, int(ROUND), int(SEED), backend=BACKEND)

@@ -188,10 +188,13 @@ class Killer:
         life.history.final(name, new)
 
     def stored(self) -> dict[str, int]:
-        """Rows of each table."""
+        """Rows of each table; `left` are those of the journal that the session with the most turns still has."""
         connection = sqlite3.connect(self.path)
         try:
             tables = ("session", "journal", "snapshot", "page")
-            return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+            rows = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+            longest = "SELECT sid FROM session ORDER BY version DESC LIMIT 1"
+            left = connection.execute(f"SELECT count(*) FROM journal WHERE sid = ({longest})").fetchone()
+            return {**rows, "left": left[0]}
         finally:
             connection.close()
