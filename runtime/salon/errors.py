@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
+
+from salon_persistence import codec
 
 if TYPE_CHECKING:
     from salon.message import Message
@@ -68,13 +71,22 @@ class NoHandler(SalonError):
 class Refused(SalonError):
     """A handler's way to say no: the turn is rolled back, and the caller gets this very refusal.
 
-    `detail` is for the caller, so it may hold what the error's text must not.
+    `detail` is for the caller, so it may hold what the error's text must not. It is copied when the refusal is made.
+
+    Raises:
+        TypeError: `detail` holds something that cannot be stored.
     """
 
     def __init__(self, code: str, detail: JsonValue = None) -> None:
         super().__init__(code)
         self.code = code
-        self.detail = detail
+        self.detail: JsonValue = codec.unpack(codec.pack(detail))  # by value, as replies are
+
+    def own(self) -> Refused:
+        """For one caller: an instance that is raised twice must not carry words from one to another."""
+        refused = copy(self)
+        refused.detail = codec.unpack(codec.pack(self.detail))
+        return refused.with_traceback(None)
 
 
 class TurnTimeout(SalonError):

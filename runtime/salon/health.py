@@ -74,7 +74,7 @@ class Health:
 
 
 def _failed() -> SalonError:
-    trouble = StoreUnavailable("A commit ended in an I/O error: close the runtime and open it again.")
+    trouble = StoreUnavailable("The store has failed: close the runtime and open it again.")
     trouble.retryable = False  # not in this runtime
     return trouble
 

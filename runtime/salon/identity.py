@@ -28,3 +28,23 @@ def check_session_id(text: str) -> str:
     if not isinstance(text, str) or not SESSION_ID.match(text):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidSessionId
     return text
+
+
+def check_keys(**keys: str | None) -> None:
+    """Raises ValueError for a key that would not be found again: no text, empty, or not encodable.
+
+    A number would be, in this process; after a restart it is text.
+    """
+    for name, value in keys.items():
+        if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"{name} must be text; it is {type(value).__name__}.")
+        if value is not None and (not value or not _is_encodable(value)):
+            raise ValueError(f"{name} is empty, or is no Unicode text.")
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True

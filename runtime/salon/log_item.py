@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from salon.errors import ConfigurationError, SchemaTooNew, StateInvalid
 from salon.immutability import changeable_part
-from salon.plain import holds_plain, plain_packer, plain_types, wholly_plain
+from salon.invalid import told
+from salon.plain import holds_plain, own_fields, plain_packer, plain_types, wholly_plain
 from salon_persistence import codec
 
 T = TypeVar("T")
@@ -72,22 +73,28 @@ class LogItems(Generic[T]):
             data = self._prefix + codec.pack(dumped)
             restored = self.decode(data)
         except (TypeError, ValueError) as error:
-            raise StateInvalid(f"An item of the Log {self.field!r} cannot be stored: {_reason(error)}.") from None
+            raise StateInvalid(
+                f"An item of the Log {self.field!r} cannot be stored: {told(error, 'the item')}."
+            ) from None
         return data, self._same(item, restored)
 
     def _is_plain(self, item: T) -> bool:
         if type(item) in self._atoms:
             return True
-        return self._fields is not None and type(item) is self._model and holds_plain(vars(item), self._fields)
+        return (
+            self._fields is not None
+            and type(item) is self._model
+            and holds_plain(own_fields(cast(BaseModel, item)), self._fields)
+        )
 
     def _encode_plain(self, item: T) -> tuple[bytes, T]:
         if type(item) in self._atoms:
             return self._prefix + self._pack(item), item
-        fields = vars(item)
+        fields = own_fields(cast(BaseModel, item))
         try:
             restored = self._validate(fields.copy(), by_name=True, by_alias=False)
         except ValidationError as error:
-            raise StateInvalid(f"An item of the Log {self.field!r} is not valid: {_reason(error)}.") from None
+            raise self._wrong("is not valid", error) from None
         if vars(restored) != fields:
             raise self._unlike()
         return self._prefix + self._pack(fields), restored
@@ -97,6 +104,9 @@ class LogItems(Generic[T]):
             raise self._unlike()
         return restored
 
+    def _wrong(self, what: str, error: Exception) -> StateInvalid:
+        return StateInvalid(f"An item of the Log {self.field!r} {what}: {told(error, 'the item')}.")
+
     def _unlike(self) -> StateInvalid:
         return StateInvalid(f"An item of the Log {self.field!r} would not be read back as it is.")
 
@@ -105,11 +115,3 @@ class LogItems(Generic[T]):
             raise SchemaTooNew(f"Items of the Log {self.field!r} are of schema {data[0]}, newer than this code.")
         value: T = self._validate(codec.unpack(data[1:]), by_name=True, by_alias=False)
         return value
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong, without the value that is."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        return f"{first['type']} at {'.'.join(map(str, first['loc'])) or 'the item'}"
-    return type(error).__name__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from salon.errors import MessageInvalid
+from salon.invalid import told
 from salon.message import Message
-from salon.plain import holds_plain, plain_packer, wholly_plain
+from salon.plain import holds_plain, own_fields, plain_packer, wholly_plain
 from salon_persistence import codec
 
 
@@ -34,10 +34,10 @@ class MessageCodec:
             fields, size = self._by_value(message)
             return self._validate(fields, by_name=True, by_alias=False), size
         except (TypeError, ValueError, PydanticSerializationError) as error:
-            raise MessageInvalid(f"{self._name} is not valid: {_reason(error)}.") from None
+            raise MessageInvalid(f"{self._name} is not valid: {told(error, 'the message')}.") from None
 
     def _by_value(self, message: Message[Any]) -> tuple[Any, int]:
-        fields = message.__dict__
+        fields = own_fields(message)
         if self._plain is not None and holds_plain(fields, self._plain):
             try:
                 return fields.copy(), len(self._pack(fields))  # a validator of the class may change what it gets
@@ -45,13 +45,3 @@ class MessageCodec:
                 pass  # an int beyond 64 bits is not plain
         data = codec.pack(self._dump(message, mode="python", round_trip=True, by_alias=False, warnings="error"))
         return codec.unpack(data), len(data)
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong, without the value that is."""
-    if isinstance(error, ValidationError):
-        return "; ".join(
-            f"{'.'.join(map(str, part['loc'])) or 'the message'}: {part['type']}"
-            for part in error.errors(include_input=False, include_url=False, include_context=False)
-        )
-    return type(error).__name__

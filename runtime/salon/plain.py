@@ -36,6 +36,13 @@ def holds_plain(values: Mapping[str, object], plain: Plain) -> bool:
     return True
 
 
+def own_fields(model: BaseModel) -> dict[str, Any]:
+    """The values of its fields, without what a cached_property has put beside them."""
+    values = vars(model)
+    fields = type(model).model_fields
+    return values if len(values) == len(fields) else {name: values[name] for name in fields}
+
+
 def plain_fields(model: type[BaseModel]) -> dict[str, frozenset[type[Any]]]:
     """The plain fields of a model, each with the very types that its values may have."""
     if _has_serializers(model):

@@ -86,6 +86,7 @@ class Resident(Actor[TurnEnvelope]):
         self.image = image
         self.activity_us = self.stored_activity_us = row.activity_us
         self.is_stale = False
+        self.cache = None
         self._ready: BaseModel | None = None
         for core in self.cores.values():
             core.image = image.log(core.field)

@@ -13,7 +13,7 @@ from salon.chance import Chance, SystemChance
 from salon.creation import SessionKeys
 from salon.errors import ConfigurationError, NameTaken, RuntimeNotRunning
 from salon.handle import SessionHandle
-from salon.identity import Principal, check_session_id
+from salon.identity import Principal, check_keys, check_session_id
 from salon.info import SessionInfo, info_of
 from salon.machinery import Machinery
 from salon.page import Page, check_limit
@@ -81,6 +81,7 @@ class Runtime:
         self._deps = deps
         self._store = store
         self._machinery: Machinery | None = None
+        self._is_opening = False
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -98,15 +99,23 @@ class Runtime:
             StoreUnavailable, Corrupt, SchemaTooNew: It cannot be opened; nothing in it was changed.
             RuntimeNotRunning: This runtime is open already.
         """
-        if self._machinery is not None:
+        if self._machinery is not None or self._is_opening:
             raise RuntimeNotRunning("The runtime is open already; one Runtime is opened once at a time.")
+        self._is_opening = True
+        try:
+            self._machinery = await self._opened()
+        finally:
+            self._is_opening = False
+        return self
+
+    async def _opened(self) -> Machinery:
         store = self._store
         if isinstance(store, str):
             store = store_of(store, self._settings.durability, self._clock, self._chance)
         host = current_host_loop()
         bridge = bridge_for(store, host, self._clock.monotonic)
         try:
-            self._machinery = await self._started(host, bridge)
+            return await self._started(host, bridge)
         except BaseException as error:
             with anyio.CancelScope(shield=True):
                 await bridge.close()
@@ -114,7 +123,6 @@ class Runtime:
             if isinstance(error, store_errors.StoreError):
                 raise translated(error) from error
             raise
-        return self
 
     async def _started(self, host: HostLoop, bridge: Bridge) -> Machinery:
         info = await bridge.open()
@@ -175,6 +183,7 @@ class Runtime:
         """
         machinery = self._running()
         self._check_type(type)
+        check_keys(name=name, user_id=user_id, tenant=tenant, conversation_id=conversation_id, device_id=device_id)
         machinery.admission.check_store(self._clock.monotonic())
         # Sessions under a former type name are not created any more, so that no other call can come in between.
         former = type.salon_type.former_names
@@ -204,6 +213,7 @@ class Runtime:
         """
         machinery = self._running()
         self._check_type(type)
+        check_keys(user_id=user_id)
         address = ByPublicId(check_session_id(session_id))
         return await self._handle(machinery, type, address, Principal(user_id, trusted))
 
@@ -229,6 +239,7 @@ class Runtime:
         """
         machinery = self._running()
         self._check_type(type)
+        check_keys(name=name, user_id=user_id, tenant=tenant)
         principal = Principal(user_id)
         address = await self._address(machinery, type, tenant, name)
         if address is None:
@@ -274,6 +285,7 @@ class Runtime:
             limit: 1 to 1000.
         """
         machinery = self._running()
+        check_keys(user_id=user_id, tenant=tenant)
         query = SessionQuery(
             tenant=tenant or "",
             user_id=user_id,
@@ -306,9 +318,9 @@ class Runtime:
         address = ByPublicId(check_session_id(session_id))
         return machinery.explain(await machinery.door.enter(None, address, Principal(trusted=True)))
 
-    def _check_type(self, type: type[Session[Any, Any]]) -> None:
-        if self._types.get(type.salon_type.name) is not type:
-            raise ConfigurationError(f"{type.__name__} is not among the session types of this runtime.")
+    def _check_type(self, cls: type[Session[Any, Any]]) -> None:
+        if cls not in self._types.values():
+            raise ConfigurationError(f"{getattr(cls, '__name__', cls)} is not among the session types of this runtime.")
 
 
 def _by_name(types: tuple[type[Session[Any, Any]], ...]) -> dict[str, type[Session[Any, Any]]]:
@@ -332,4 +344,7 @@ def _place(cursor: str) -> tuple[int, int]:
     activity, _, sid = cursor.partition("-")
     if not (activity.isdecimal() and sid.isdecimal()):
         raise ValueError("This is not a cursor of find().")
-    return int(activity), int(sid)
+    place = int(activity), int(sid)
+    if max(place) >= 1 << 63:
+        raise ValueError("This is not a cursor of find().")
+    return place

@@ -119,7 +119,8 @@ def _state_of(cls: type) -> type[BaseModel]:
 
 def _check_attributes(cls: type) -> None:
     """A mutable class attribute would be shared by all sessions of the class."""
-    for name, value in vars(cls).items():
+    inherited = [base for base in cls.__mro__ if base not in Session.__mro__]
+    for name, value in [entry for base in inherited for entry in vars(base).items()]:
         kind = type(value).__name__
         if isinstance(value, CHANGEABLE) and not name.startswith("__"):
             raise ConfigurationError(

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from salon.errors import ConfigurationError, StateInvalid
+from salon.invalid import told
 from salon.log import Log
 from salon.log_item import LogItems
-from salon.plain import plain_fields, plain_packer
+from salon.plain import own_fields, plain_fields, plain_packer
 from salon_persistence import codec
 
 S = TypeVar("S", bound=BaseModel)
@@ -121,14 +122,15 @@ class StateCodec(Generic[S]):
             StateInvalid: They decode to something else, or to nothing valid.
         """
         # A plain value is immutable and decodes to itself, so only the others are decoded in fact.
-        values = state.__dict__.copy()
+        current = own_fields(state)
+        values = current.copy()
         if self._rest:
             for name in self._rest:
                 values[name] = codec.unpack(fields[name])
         if self._may_grow:
             values.update({name: codec.unpack(data) for name, data in fields.items() if name not in values})
         restored = self._valid(values)
-        same = restored.__dict__ == state.__dict__
+        same = own_fields(restored) == current
         if not same or (self._may_grow and restored.__pydantic_extra__ != state.__pydantic_extra__):
             raise StateInvalid(f"{self.model.__name__} would not be read back as it is.")
         return restored
@@ -137,10 +139,7 @@ class StateCodec(Generic[S]):
         try:
             state: S = self._validate(values, by_name=True, by_alias=False)
         except ValidationError as error:
-            wrong = "; ".join(
-                f"{'.'.join(map(str, part['loc'])) or 'the state'}: {part['type']}"
-                for part in error.errors(include_input=False, include_url=False, include_context=False)
-            )
+            wrong = told(error, "the state")
             raise StateInvalid(f"{self.model.__name__} is not valid: {wrong}.") from None
         return state
 

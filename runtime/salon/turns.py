@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from salon import errors
@@ -75,7 +76,7 @@ class Turns:
                 raise _cancelled(ending)
             raise self._raised(envelope, ending.error, has_begun=frame is not None)
         except errors.SalonError as error:
-            self._fail(envelope, error)
+            self._fail(resident, envelope, error)
             return True
         finally:
             if frame is not None:
@@ -103,9 +104,9 @@ class Turns:
     def _raised(self, envelope: TurnEnvelope, error: BaseException, *, has_begun: bool) -> errors.SalonError:
         """What the caller gets for what left the handler."""
         if isinstance(error, errors.Refused):
-            return error
+            return error.own()
         if isinstance(error, errors.SalonError) and not has_begun:
-            return error  # the session could not be read back
+            return copy(error)  # the session could not be read back; others may have waited for the same
         if isinstance(error, errors.StateInvalid) and error.message is None:
             return error  # with a message it would be another session's, whom this one had asked
         kind = "a foreign cancellation" if isinstance(error, ForeignCancellation) else type(error).__name__
@@ -113,12 +114,13 @@ class Turns:
         failed.__cause__ = error
         return failed
 
-    def _fail(self, envelope: TurnEnvelope, error: errors.SalonError) -> None:
+    def _fail(self, resident: Resident, envelope: TurnEnvelope, error: errors.SalonError) -> None:
         if isinstance(error, errors.Refused):
             self._counters.turns_refused += 1
         elif not isinstance(error, errors.TurnTimeout):  # counted when the deadline passed
             self._counters.turns_failed += 1
         error.message = envelope.message
+        resident.cache = None  # as the draft, what the turn has cached is dropped
         if not envelope.promise.done():
             envelope.promise.set_exception(error)
 
@@ -135,7 +137,9 @@ class Turns:
 
     def abandon(self, resident: Resident, envelope: TurnEnvelope, /) -> None:
         """The runtime closes and this message never began."""
-        self._fail(envelope, errors.Draining("The runtime closed before the turn began; nothing was applied."))
+        self._fail(
+            resident, envelope, errors.Draining("The runtime closed before the turn began; nothing was applied.")
+        )
 
     def stuck(self, resident: Resident, envelope: TurnEnvelope, late_s: float, /) -> None:
         """A cancelled handler has not returned: its session waits, and somebody should know."""

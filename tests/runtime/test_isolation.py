@@ -1,14 +1,26 @@
 """Nothing is shared between sessions, and nobody else's context reaches a turn."""
 
 import contextvars
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from salon import Log, MailboxFull, Message, Runtime, Session, Settings, receive
+from salon import (
+    ConfigurationError,
+    Log,
+    MailboxFull,
+    Message,
+    Refused,
+    Runtime,
+    Session,
+    Settings,
+    StateInvalid,
+    receive,
+)
 from tests.runtime.places import Place
 
 CARRIED = contextvars.ContextVar("carried", default="default")
@@ -176,3 +188,81 @@ async def test_with_the_default_bound_every_effect_has_a_reply_and_the_rest_are_
     assert full
     assert sorted(lines) == sorted(done)
     assert len(done) + len(full) == 1000
+
+
+NO = Refused("no", {"because": ["it is"]})
+
+
+class Deny(Message[None], name="deny"):
+    words: str
+
+
+class Denying(Session[State], name="denying"):
+    @receive
+    async def deny(self, message: Deny) -> None:
+        raise NO
+
+
+async def test_a_refusal_that_is_raised_twice_carries_nothing_from_one_caller_to_another(place: Place) -> None:
+    async with Runtime(Denying, store=place.store()) as runtime:
+        caught: list[Refused] = []
+        for words in ("alice's", "bob's"):
+            with pytest.raises(Refused) as told:
+                await (await runtime.create(Denying)).ask(Deny(words=words))
+            caught.append(told.value)
+        assert isinstance(caught[0].detail, dict)
+        caught[0].detail["because"] = "alice"
+
+        assert [error.message for error in caught] == [Deny(words="alice's"), Deny(words="bob's")]
+        assert caught[1].detail == {"because": ["it is"]}
+        assert (NO.message, NO.detail) == (None, {"because": ["it is"]})
+
+
+class Hidden(BaseModel):
+    scores: dict[str, Annotated[int, Field(gt=0)]] = {}
+    frozen: tuple[int, ...] = (1, 2)
+
+    @cached_property
+    def total(self) -> int:
+        return sum(self.frozen)
+
+
+class Touch(Message[int], name="touch"):
+    key: str
+
+    @cached_property
+    def length(self) -> int:
+        return len(self.key)
+
+
+class Touching(Session[Hidden], name="touching"):
+    _total: int = 0
+
+    @receive
+    async def touch(self, message: Touch) -> int:
+        self._total += 1
+        self.state.frozen += (message.length,)
+        self.state.scores[message.key] = 0 if message.key == "my pin is 1234" else self.state.total
+        return self._total
+
+
+async def test_errors_hold_no_keys_and_a_failed_turn_no_cache(place: Place) -> None:
+    async with Runtime(Touching, store=place.store()) as runtime:
+        touching = await runtime.create(Touching)
+        message = Touch(key="a")
+        assert message.length == 1
+        assert await touching.ask(message) == 1
+        with pytest.raises(StateInvalid, match=r"^Hidden is not valid: scores: greater_than\.$"):
+            await touching.ask(Touch(key="my pin is 1234"))
+
+        assert await touching.ask(Touch(key="b")) == 1
+
+
+def test_a_mutable_attribute_of_a_mixin_is_told() -> None:
+    class Mixin:
+        seen: list[str] = []
+
+    with pytest.raises(ConfigurationError, match="seen is a list that all sessions would share"):
+
+        class Mixed(Mixin, Session):  # pyright: ignore[reportUnusedClass]
+            pass

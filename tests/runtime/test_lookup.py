@@ -74,7 +74,7 @@ async def test_an_owned_session_is_found_by_its_owner_and_by_the_host_only(place
         owned = (await runtime.create(Chat, user_id="u1")).session_id
         assert (await runtime.get(Chat, owned, user_id="u1")).session_id == owned
         assert (await runtime.get(Chat, owned, trusted=True)).session_id == owned
-        for user_id in (None, "u2", ""):
+        for user_id in (None, "u2"):
             with pytest.raises(SessionNotFound) as foreign:
                 await runtime.get(Chat, owned, user_id=user_id)
         missing = "s_" + "A" * 22
@@ -155,7 +155,10 @@ async def test_find_pages_through_a_users_sessions_newest_activity_first(place: 
     assert found == list(reversed(mine))
 
 
-@pytest.mark.parametrize(("given", "error"), [({"limit": 0}, ValueError), ({"after": "x"}, ValueError)])
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [({"limit": 0}, ValueError), ({"after": "x"}, ValueError), ({"after": f"{1 << 63}-1"}, ValueError)],
+)
 async def test_find_tells_what_is_out_of_bounds(place: Place, given: dict[str, Any], error: type[Exception]) -> None:
     async with Runtime(Chat, store=place.store()) as runtime:
         with pytest.raises(error):
@@ -223,3 +226,35 @@ async def test_verbs_outside_the_open_state_are_told(place: Place) -> None:
 async def test_a_store_that_is_none_of_ours_is_told(url: str) -> None:
     with pytest.raises(ConfigurationError, match="No such store"):
         await Runtime(Chat, store=url).open()
+
+
+@pytest.mark.parametrize("key", ["name", "user_id", "tenant", "conversation_id", "device_id"])
+@pytest.mark.parametrize("value", [42, "", b"x", "\ud800"])
+async def test_a_key_that_would_not_be_found_again_is_told(place: Place, key: str, value: Any) -> None:
+    async with Runtime(Chat, store=place.store()) as runtime:
+        with pytest.raises(ValueError, match=rf"^{key} (must be text|is empty)"):
+            await runtime.create(Chat, **{key: value})
+
+
+async def test_arguments_that_are_swapped_are_told(place: Place) -> None:
+    async with Runtime(Chat, store=place.store()) as runtime:
+        chat = await runtime.create(Chat)
+        with pytest.raises(ConfigurationError):
+            await runtime.get(chat.session_id, Chat)  # type: ignore[arg-type]  # pyright: ignore
+
+
+async def test_opening_at_once_what_is_being_opened_is_told(place: Place) -> None:
+    told: list[type[Exception]] = []
+
+    async def open_it() -> None:
+        try:
+            await runtime.open()
+        except RuntimeNotRunning as error:
+            told.append(type(error))
+
+    runtime = Runtime(Chat, store=place.store())
+    async with anyio.create_task_group() as group:
+        group.start_soon(open_it)
+        group.start_soon(open_it)
+    assert told == [RuntimeNotRunning]
+    await runtime.close()
