@@ -96,6 +96,7 @@ class SessionImage:
         dropped: list[tuple[str, int]] = []
         shapes: dict[str, LogShape] = {}
         for field, log in self.logs.items():
+            log.begin_paging()
             mended = log.mended(field, redacted.get(field, ()))
             pages += log.pages(field) + mended.pages
             dropped += [(field, first) for first in mended.dropped]

@@ -45,10 +45,12 @@ class LogImage:
     without I/O. A list, not a deque: an empty deque costs 760 bytes, and it is trimmed once per snapshot.
     """
 
-    __slots__ = ("cuts", "first", "items", "keys", "next", "paged", "redactions")
+    __slots__ = ("cuts", "first", "items", "keys", "next", "paged", "paging", "redactions")
 
     def __init__(self, shape: LogShape | None = None) -> None:
         self.first, self.next, self.paged = (shape.first, shape.next, shape.paged) if shape else (0, 0, 0)
+        self.paging = self.paged
+        """Items below it are in pages, or in those of a snapshot under way, which has their bytes of before."""
         self.cuts: tuple[Cut, ...] = tuple(shape.cuts) if shape else ()
         self.redactions: Mapping[int, bytes] = shape.redactions if shape else {}
         self.items: list[tuple[int, bytes]] = []
@@ -85,8 +87,13 @@ class LogImage:
 
     def _redact(self, redactions: Mapping[int, bytes]) -> None:
         self.items = [(number, redactions.get(number, data)) for number, data in self.items]
-        in_pages = {number: data for number, data in redactions.items() if number < self.paged}
+        in_pages = {number: data for number, data in redactions.items() if number < self.paging}
         self.redactions = {**self.redactions, **in_pages}
+
+    def begin_paging(self) -> None:
+        """A snapshot takes the items as they are now. What was redacted beside one that failed is among them."""
+        self.redactions = {number: data for number, data in self.redactions.items() if number < self.paged}
+        self.paging = self.next
 
     def shape(self, *, paged: int, redactions: Mapping[int, bytes]) -> LogShape:
         return LogShape(self.first, self.next, paged, self.cuts, dict(redactions))
