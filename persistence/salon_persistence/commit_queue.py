@@ -9,7 +9,7 @@ from typing import TypeAlias
 from salon_persistence.errors import StoreFailed
 from salon_persistence.image import weight
 from salon_persistence.records import SnapshotRecord, TurnRecord
-from salon_persistence.store import Outcome, Store
+from salon_persistence.store import BlockingWriter, Outcome, Store
 
 LOG = logging.getLogger("salon_persistence")
 
@@ -32,6 +32,9 @@ class Turns:
     async def write(self, store: Store) -> Sequence[Outcome]:
         return _one_each(await store.commit(self.records), self.records)
 
+    def write_now(self, writer: BlockingWriter) -> Sequence[Outcome]:
+        return _one_each(writer.commit(self.records), self.records)
+
 
 @dataclass(slots=True)
 class Snapshots:
@@ -42,6 +45,9 @@ class Snapshots:
 
     async def write(self, store: Store) -> Sequence[Outcome]:
         return _one_each(await store.keep(self.records), self.records)
+
+    def write_now(self, writer: BlockingWriter) -> Sequence[Outcome]:
+        return _one_each(writer.keep(self.records), self.records)
 
 
 Batch: TypeAlias = Turns | Snapshots

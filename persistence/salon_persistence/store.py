@@ -11,9 +11,9 @@
 `commit` and `keep` never raise for what went wrong with a record or with the disk: they answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from salon_persistence.errors import StoreError
 from salon_persistence.records import Lifecycle, LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
@@ -139,3 +139,23 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class BlockingWriter(Protocol):
+    """`Store.commit` and `Store.keep` without the `await`."""
+
+    def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]: ...
+
+    def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]: ...
+
+
+@runtime_checkable
+class LendsItsWriter(Protocol):
+    """A store that writes on a thread of its own, and lets others work there.
+
+    Whoever waits on that thread for what is to be written saves two changes of thread per batch.
+    """
+
+    async def lend(self, use: Callable[[BlockingWriter], None], /) -> None:
+        """Run `use` on the thread that writes; everything else that is written waits for its end."""
+        ...

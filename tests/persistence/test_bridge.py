@@ -33,6 +33,7 @@ from salon_persistence.store import (
     Applied,
     ByPublicId,
     Fenced,
+    LendsItsWriter,
     Outcome,
     Refused,
     SessionQuery,
@@ -218,6 +219,32 @@ async def test_closing_waits_for_who_is_reading() -> None:
 
     assert found == [None]
     await at.host.close()
+
+
+async def test_a_probe_is_not_kept_waiting_by_a_writer_that_sleeps_at_the_queue(store: Store) -> None:
+    async with desk(store) as at:
+        with anyio.fail_after(WITHIN_S):
+            for version in range(1, 30):
+                await at.bridge.probe()
+                await at.committed(created() if version == 1 else turn(1, version))
+                async with anyio.create_task_group() as group:
+                    for _ in range(3):
+                        group.start_soon(at.bridge.probe)
+
+        assert (await at.committed(turn(1, 30))) == Applied(1, 30)
+
+
+async def test_a_writer_that_fails_on_its_own_thread_leaves_its_batch_unknown(tmp_path: Path) -> None:
+    store = SqlitePlace(tmp_path).store()
+    async with desk(store) as at:
+        await at.committed(created())
+        assert isinstance(store, LendsItsWriter)
+        writer: Any = store._writer  # pyright: ignore[reportPrivateUsage]
+        writer.commit = lambda batch: batch[1:]  # pyright: ignore[reportUnknownLambdaType]
+        outcome = await at.committed(turn(1, 2))
+
+        assert isinstance(outcome, Unknown)
+        assert isinstance(await at.committed(turn(1, 3)), Refused)
 
 
 async def test_before_it_is_open_everything_is_refused() -> None:

@@ -16,7 +16,7 @@ from salon_persistence.sqlite.connection import ErrandConnection, run
 from salon_persistence.sqlite.layout import LAYOUT
 from salon_persistence.sqlite.opening import Durability, Ownership
 from salon_persistence.sqlite.writer import Writer
-from salon_persistence.store import Address, Outcome, Refused, SessionQuery, StoreInfo
+from salon_persistence.store import Address, BlockingWriter, Outcome, Refused, SessionQuery, StoreInfo
 
 T = TypeVar("T")
 
@@ -119,6 +119,10 @@ class SqliteStore:
 
     async def probe(self) -> None:
         await self._write(Writer.probe)
+
+    async def lend(self, use: Callable[[BlockingWriter], None], /) -> None:
+        """See `LendsItsWriter`. Raises StoreFailed when the store is not open."""
+        await self._write(use)
 
     async def close(self) -> None:
         """Give the file up. Harmless when it was never opened, or closed already; a forked child leaves it alone."""
