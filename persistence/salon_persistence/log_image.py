@@ -1,5 +1,6 @@
 """The committed image of one log: where its numbers stand, and the bytes of its newest items."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,20 @@ def merge_cuts(cuts: Iterable[Cut], first: int) -> tuple[Cut, ...]:
 
 def is_cut(cuts: Sequence[Cut], number: int) -> bool:
     return any(start <= number < end for start, end in cuts)
+
+
+def dead_pages(shape: LogShape, firsts: Sequence[int]) -> list[int]:
+    """Those of the pages, by their first numbers in order, that hold nothing which is still there at `shape`.
+
+    The number behind a dropped range is living, so that it begins a page if it is not in the range's last one.
+    An older snapshot does not miss them: with the turns after it, every load ends at `shape` or beyond.
+    """
+    dead: list[int] = []
+    for start, end in merge_cuts(((0, shape.first), *shape.cuts), 0):
+        inside = firsts[bisect_left(firsts, start) : (behind := bisect_left(firsts, end))]
+        following = firsts[behind] if behind < len(firsts) else shape.paged
+        dead += inside if following <= end else inside[:-1]
+    return dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +140,8 @@ class LogImage:
         dropped: list[int] = []
         left = dict(self.redactions)
         for page in old:
+            if page.first >= self.paged:
+                continue  # Of a snapshot that was lost: its items come with the new pages.
             living = self.living(page)
             if not living or living[0][0] != page.first:
                 dropped.append(page.first)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from salon_persistence.errors import NameTaken, RecordRefused, StoreError, StoreFailed, StoreInUse
 from salon_persistence.journal import encode_page, encode_snapshot, encode_turn
+from salon_persistence.log_image import dead_pages
 from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 from salon_persistence.recovery import SnapshotRow, pages_before, recover
 from salon_persistence.store import Address, Applied, ByPublicId, Fenced, Outcome, Refused, SessionQuery, StoreInfo
@@ -292,3 +293,7 @@ def _write_pages(session: MemorySession, snapshot: SnapshotRecord, pages: Mappin
             del stored[first]
     for (field_, first), body in pages.items():
         session.paged[field_][first] = body
+    for field_, shape in snapshot.logs.items():
+        stored = session.paged.get(field_, {})
+        for first in dead_pages(shape, sorted(stored)):
+            del stored[first]

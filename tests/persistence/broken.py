@@ -148,6 +148,16 @@ class ForgetsDroppedPages(MemoryStore):
         return await super().keep([replace(snapshot, pages_dropped=()) for snapshot in snapshots])
 
 
+class KeepsPagesOfDroppedItems(MemoryStore):
+    async def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]:
+        before = {sid: {field: dict(p) for field, p in s.paged.items()} for sid, s in self.file.sessions.items()}
+        outcomes = await super().keep(snapshots)
+        for sid, fields in before.items():
+            for field, pages in fields.items():
+                self.file.sessions[sid].paged[field] = {**pages, **self.file.sessions[sid].paged[field]}
+        return outcomes
+
+
 class LosesOldPages(MemoryStore):
     async def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]:
         for snapshot in snapshots:
@@ -226,6 +236,7 @@ BROKEN: tuple[type[MemoryStore], ...] = (
     KeepsNamesForEver,
     IgnoresWindows,
     ForgetsDroppedPages,
+    KeepsPagesOfDroppedItems,
     LosesOldPages,
     ReadsPagesOldestFirst,
     ListsForeignTenants,

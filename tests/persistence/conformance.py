@@ -442,7 +442,7 @@ async def pages_are_rewritten_and_dropped_by_later_snapshots(place: Place) -> No
     async with opened(place) as store:
         done = await grown(store, 25)
         is_applied((await store.keep([snapshot(1, 25, done[24].lsn)]))[0])
-        (last,) = await applied(store, turn(1, 26, logs=(LogDelta("lines", 8, 24, redactions={17: b"gone"}),)))
+        (last,) = await applied(store, turn(1, 26, logs=(LogDelta("lines", 0, 24, redactions={17: b"gone"}),)))
         rewritten = LogPage("lines", tuple((n, b"gone" if n == 17 else said(n + 2)) for n in range(16, 24)))
         mended = SnapshotRecord(
             sid=1,
@@ -450,7 +450,7 @@ async def pages_are_rewritten_and_dropped_by_later_snapshots(place: Place) -> No
             lsn=last.lsn,
             schema_version=1,
             state={},
-            logs={"lines": LogShape(8, 24, 24)},
+            logs={"lines": LogShape(0, 24, 24)},  # that alone says nothing of the page to drop
             pages=(rewritten,),
             pages_dropped=(("lines", 0),),
         )
@@ -473,6 +473,28 @@ async def pages_that_were_cut_elsewhere_give_way(place: Place) -> None:
         found = await store.read_pages(1, "lines", 30, 99)
 
         assert [number for page in found[::-1] for number, _ in page.items] == list(range(30))
+
+
+async def pages_of_dropped_items_leave_with_the_next_snapshot(place: Place) -> None:
+    """Those from 0, 8, … 32: what is truncated and what is rewound; those from 8 and 16 have something left."""
+    async with opened(place) as store:
+        done = await grown(store, 41)
+        is_applied((await store.keep([snapshot(1, 41, done[40].lsn)]))[0])
+        dropped = LogDelta("lines", 9, 40, cuts=((20, 40),))
+        (last,) = await applied(store, turn(1, 42, logs=(dropped,)))
+        assert [page.first for page in await store.read_pages(1, "lines", 40, 99)] == [32, 24, 16, 8, 0]
+        shapes = {"lines": LogShape(9, 40, 40, ((20, 40),))}
+        is_applied((await store.keep([replace(snapshot(1, 42, last.lsn, paged=40), logs=shapes, pages=())]))[0])
+
+        assert [page.first for page in await store.read_pages(1, "lines", 40, 99)] == [16, 8]
+        stored = await store.load(ByPublicId("public-1"), WINDOWS)
+        assert stored is not None
+        assert set(range(9, 20)) <= set(lines_of(stored))
+        (last,) = await applied(store, turn(1, 43, logs=(LogDelta("lines", 40, 40),)))
+        is_applied(
+            (await store.keep([replace(snapshot(1, 43, last.lsn), logs={"lines": LogShape(40, 40, 40)}, pages=())]))[0]
+        )
+        assert list(await store.read_pages(1, "lines", 40, 99)) == []
 
 
 async def every_part_of_a_turn_comes_back(place: Place) -> None:
@@ -661,6 +683,7 @@ CHECKS: tuple[Check, ...] = (
     pages_are_read_newest_first_and_no_further_than_needed,
     pages_are_rewritten_and_dropped_by_later_snapshots,
     pages_that_were_cut_elsewhere_give_way,
+    pages_of_dropped_items_leave_with_the_next_snapshot,
     every_part_of_a_turn_comes_back,
     sessions_are_listed_by_key_newest_activity_first,
     the_list_follows_activity,

@@ -17,7 +17,8 @@ from salon_persistence.errors import (
     StoreUnavailable,
 )
 from salon_persistence.header import Kind
-from salon_persistence.records import LogPage
+from salon_persistence.image import replay
+from salon_persistence.records import LogDelta, LogPage, LogShape
 from salon_persistence.sqlite import SqliteStore, pruning, writer
 from salon_persistence.sqlite.reader import find_statement
 from salon_persistence.store import Applied, ByName, ByPublicId, Fenced, Refused, SessionQuery, Unknown
@@ -388,6 +389,46 @@ async def test_a_newest_snapshot_that_does_not_decode_gives_way_to_the_one_befor
         assert lines_of(stored) == {number: said(number + 2) for number in range(29)}
         is_applied((await store.keep([snapshot(1, 30, done[29].lsn, paged=9)]))[0])
         assert await history(store) == [30]
+
+
+async def test_the_snapshot_before_does_not_miss_pages_that_were_dropped_since(place: SqlitePlace) -> None:
+    async with opened(place) as store:
+        done = await grown(store, 41)
+        is_applied((await store.keep([snapshot(1, 21, done[20].lsn)]))[0])
+        (last,) = await applied(store, turn(1, 42, logs=(LogDelta("lines", 30, 40),)))
+        newest = replace(snapshot(1, 42, last.lsn), logs={"lines": LogShape(30, 40, 40)})
+        kept = tuple(page for page in snapshot(1, 41, 0, paged=30).pages)
+        is_applied((await store.keep([replace(newest, pages=kept)]))[0])
+        assert [page.first for page in await store.read_pages(1, "lines", 40, 99)] == [38, 30]
+    with edited(place) as foreign:
+        foreign.execute("UPDATE snapshot SET body = x'00' WHERE version = 42")
+    async with opened(place) as store:
+        stored = await store.load(ByPublicId("public-1"), WINDOWS)
+
+        assert stored is not None
+        assert stored.snapshot is not None
+        assert stored.snapshot.version == 21
+        assert dict(replay(stored).log("lines").items) == {number: said(number + 2) for number in range(30, 40)}
+
+
+async def test_a_log_that_is_truncated_again_and_again_does_not_grow_the_file(place: SqlitePlace) -> None:
+    """Each snapshot brings a page of 16 KB, and only the last two hold what is not dropped."""
+    sizes: list[int] = []
+    async with opened(place) as store:
+        await grown(store, 1)
+        for number in range(120):
+            first = max(number - 1, 0)
+            (done,) = await applied(store, turn(1, number + 2, logs=(LogDelta("lines", first, number + 1),)))
+            page = LogPage("lines", ((number, bytes(16_000)),))
+            shape = LogShape(first, number + 1, number + 1)
+            made = replace(snapshot(1, number + 2, done.lsn), logs={"lines": shape}, pages=(page,))
+            is_applied((await store.keep([made]))[0])
+            with edited(place) as foreign:
+                sizes.append(foreign.execute("PRAGMA page_count").fetchone()[0])
+        pages = await store.read_pages(1, "lines", 200, 99)
+
+    assert [page.first for page in pages] == [119, 118]
+    assert sizes[-1] - sizes[10] < 20, "pages of 4 KB, for 109 short turns"
 
 
 async def test_when_no_snapshot_decodes_the_whole_journal_will_do_while_it_is_there(place: SqlitePlace) -> None:

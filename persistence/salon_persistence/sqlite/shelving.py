@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from salon_persistence.errors import RecordRefused
 from salon_persistence.journal import encode_page, encode_snapshot
+from salon_persistence.log_image import dead_pages
 from salon_persistence.records import SnapshotRecord
 from salon_persistence.sqlite.rows import slots
 
@@ -23,6 +24,8 @@ _SNAPSHOT = "INSERT OR REPLACE INTO snapshot (slot, version, lsn, body) VALUES (
 _PAGE = "INSERT OR REPLACE INTO page (sid, field, first, body) VALUES (?, ?, ?, ?)"
 _DROP_PAGE = "DELETE FROM page WHERE sid = ? AND field = ? AND first = ?"
 _DROP_PAGES = "DELETE FROM page WHERE sid = ? AND field = ? AND first > ? AND first <= ?"
+
+_PAGES = "SELECT first FROM page WHERE sid = ? AND field = ? ORDER BY first"
 
 
 class Shelved(NamedTuple):
@@ -45,6 +48,7 @@ def shelve(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> Shelved 
     slot, previous_lsn = _place(connection, snapshot)
     connection.execute(_SNAPSHOT, (slot, snapshot.version, lsn, encode_snapshot(snapshot)))
     _write_pages(connection, snapshot)
+    _drop_dead_pages(connection, snapshot)
     return Shelved(lsn, previous_lsn)
 
 
@@ -77,3 +81,11 @@ def _write_pages(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> No
     connection.executemany(_DROP_PAGES, [(sid, page.field, page.first, page.items[-1][0]) for page in pages])
     rows = [(sid, page.field, page.first, body) for page, body in zip(pages, bodies, strict=True)]
     connection.executemany(_PAGE, rows)
+
+
+def _drop_dead_pages(connection: sqlite3.Connection, snapshot: SnapshotRecord) -> None:
+    for field, shape in snapshot.logs.items():
+        if shape.first or shape.cuts:
+            firsts = [first for (first,) in connection.execute(_PAGES, (snapshot.sid, field))]
+            dead = [(snapshot.sid, field, first) for first in dead_pages(shape, firsts)]
+            connection.executemany(_DROP_PAGE, dead)
