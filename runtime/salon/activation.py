@@ -88,12 +88,24 @@ class Residents:
         """Items that were cut leave a window shorter than asked for; older pages fill it."""
         for field, window in self._windows[cls.salon_type.name].items():
             log = image.logs.get(field)
+            before = log.window_start if log is not None else 0
             while log is not None and len(log.items) < min(window, len(log)):
-                pages = await self._bridge.read_pages(sid, field, log.window_start, window)
+                pages = await self._bridge.read_pages(sid, field, before, window)
                 if not pages:
                     raise store_errors.CorruptRecord(f"session {sid} lacks pages of its log")
                 for page in pages:
                     log.read_back(page)
+                before = pages[-1].first  # and not the window's: all that was read may have been cut
+
+    async def refresh(self, resident: Resident) -> None:
+        """Make memory what the store says, and its windows whole. Raises as `reload` does."""
+        if resident.is_stale:
+            await self.reload(resident)
+        try:
+            await self._fill_windows(resident.cls, resident.sid, resident.image)
+        except store_errors.StoreError as error:
+            raise translated(error) from error
+        resident.is_short = False
 
     async def reload(self, resident: Resident) -> None:
         """Read back a session whose last commit has an unknown outcome, or was another's; once, however many wait.

@@ -114,11 +114,6 @@ class Draft:
             if self.state.__dict__.get(name) is not log:
                 raise StateInvalid(f"{self._codec.model.__name__}.{name} was replaced; use its own verbs, as clear().")
 
-    def pin(self) -> None:
-        """Keep what the logs show now, whatever later turns do: for views."""
-        for log in self.logs.values():
-            stage_of(log).pin()
-
     def close(self, turn: str) -> None:
         """The turn is over: its logs refuse every further use."""
         for log in self.logs.values():

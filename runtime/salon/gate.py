@@ -138,6 +138,8 @@ class Gate:
         resident = frame.resident
         resident.image.apply(record)
         resident.image.lsn = outcome.lsn
+        if any(delta.cuts for delta in record.logs):
+            resident.is_short = True
         resident.committed(frame.draft, changes.restored)
         if record.activity_us is not None:
             resident.stored_activity_us = record.activity_us

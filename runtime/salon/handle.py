@@ -105,8 +105,8 @@ class SessionHandle(Generic[S]):
     async def _enter_to_read(self) -> Resident:
         """What was committed is asked of the store, when memory cannot know."""
         resident = await self._enter()
-        if resident.is_stale:
-            await self._machinery.residents.reload(resident)
+        if resident.is_stale or resident.is_short:
+            await self._machinery.residents.refresh(resident)
         return resident
 
     def __repr__(self) -> str:

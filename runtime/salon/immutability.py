@@ -55,6 +55,8 @@ def _changeable_class(cls: type[object], seen: frozenset[Any]) -> str | None:
     if issubclass(cls, BaseModel):
         if not cls.model_config.get("frozen"):
             return f"{cls.__name__} is not frozen"
+        if cls.model_config.get("extra") == "allow" or cls.__private_attributes__:
+            return f"{cls.__name__} holds more than its fields"
         parts = {name: field.annotation for name, field in cls.model_fields.items()}
     elif dataclasses.is_dataclass(cls):
         if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed hides it

@@ -7,7 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from salon.log_item import LogItems
 from salon_persistence.log_image import LogImage
-from salon_persistence.records import LogPage
+from salon_persistence.records import LogPage, LogShape
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ ReadPages: TypeAlias = Callable[[str, int, int], Awaitable[Sequence[LogPage]]]
 
 
 class LogCore(Generic[T]):
-    """What all drafts and views of one log share."""
+    """What all drafts of one log share; a view has one of its own."""
 
     __slots__ = ("cache", "field", "image", "items", "read_pages")
 
@@ -31,8 +31,15 @@ class LogCore(Generic[T]):
         self.read_pages = read_pages
         self.cache: dict[int, T] | None = None
 
+    def pinned(self) -> LogCore[T]:
+        """The log as it is now, for a view: later turns change nothing in it, and it shares no item with them."""
+        now = self.image
+        image = LogImage(LogShape(now.first, now.next, now.paged, now.cuts, now.redactions))
+        image.items, image.keys = now.items.copy(), now.keys
+        return LogCore(self.items, self.field, image, self.read_pages)
+
     def decoded(self, number: int, data: bytes) -> T:
-        """Items are immutable, so that sharing them between turns and views shares nothing that can change."""
+        """Items are immutable, so that sharing them between turns shares nothing that can change."""
         if self.cache is None:
             self.cache = {}
         if number not in self.cache:

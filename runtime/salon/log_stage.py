@@ -150,10 +150,6 @@ class LogStage(Generic[T]):
         """Over nothing: a log that somebody made."""
         return self._core is None
 
-    def pin(self) -> None:
-        """Keep what is seen now, whatever later turns do: for views."""
-        self._base = list(self._base)
-
     def close(self, turn: str) -> None:
         """The turn is over; whoever still holds the log is told so."""
         self._over = turn

@@ -38,9 +38,19 @@ class Message(BaseModel, Generic[R_co]):
         cls, *, name: str | None = None, former_names: Sequence[str] = (), schema_version: int = 1, **kwargs: Any
     ) -> None:
         super().__init_subclass__(**kwargs)
+        check_names(cls.__name__, name, former_names)
         if schema_version < 1:
             raise ConfigurationError(f"{cls.__name__}: schema_version is {schema_version}; it starts at 1.")
         cls.salon_name = MessageName(name or cls.__name__, tuple(former_names), schema_version)
+
+
+def check_names(owner: str, name: str | None, former_names: Sequence[str]) -> None:
+    """Raises ConfigurationError for names that could not be stored: no text, empty, or one text for a list of them."""
+    if isinstance(former_names, str):
+        raise ConfigurationError(f"{owner}: former_names is one text; write ({former_names!r},).")
+    for stored in (*former_names, *(() if name is None else (name,))):
+        if not isinstance(stored, str) or not stored:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"{owner}: {stored!r} is no name.")
 
 
 def reply_type(message: type[Message[Any]]) -> Any:

@@ -39,6 +39,7 @@ class Resident(Actor[TurnEnvelope]):
         "cores",
         "generation",
         "image",
+        "is_short",
         "is_snapshotting",
         "is_stale",
         "public_id",
@@ -86,6 +87,8 @@ class Resident(Actor[TurnEnvelope]):
         self.image = image
         self.activity_us = self.stored_activity_us = row.activity_us
         self.is_stale = False
+        self.is_short = False
+        """A turn has cut items: the window of a log may hold less than a tail may ask for."""
         self.cache = None
         self._ready: BaseModel | None = None
         for core in self.cores.values():

@@ -334,9 +334,9 @@ def _by_name(types: tuple[type[Session[Any, Any]], ...]) -> dict[str, type[Sessi
             if found.setdefault(name, cls) is not cls:
                 raise ConfigurationError(f"{found[name].__name__} and {cls.__name__} are both stored as {name!r}.")
         for message in cls.salon_type.handlers:
-            known = messages.setdefault(message.salon_name.name, message)
-            if known is not message:
-                raise ConfigurationError(f"Two classes of messages are stored as {message.salon_name.name!r}.")
+            for name in (message.salon_name.name, *message.salon_name.former_names):
+                if messages.setdefault(name, message) is not message:
+                    raise ConfigurationError(f"Two classes of messages are or were stored as {name!r}.")
     return found
 
 

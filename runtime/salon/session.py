@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 
 from salon.conversation import Conversation
 from salon.errors import ConfigurationError
-from salon.message import Message
+from salon.message import Message, check_names
 from salon.receive import Handler, handlers_of
 from salon.state_codec import StateCodec
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 S0 = TypeVar("S0", bound=BaseModel, default=Conversation)
 D0 = TypeVar("D0", default=None)
 
+RESERVED = ("state", "deps", "info", "turn")
 CHANGEABLE = (list, dict, set, bytearray, deque)
 
 
@@ -62,6 +63,7 @@ class Session(Generic[S0, D0]):
         if schema_version < 1:
             raise ConfigurationError(f"{cls.__name__}: schema_version is {schema_version}; it starts at 1.")
         _check_attributes(cls)
+        check_names(cls.__name__, name, former_names)
         states: StateCodec[Any] = StateCodec(_state_of(cls))
         # Where the class stands, for classes defined inside a function.
         names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
@@ -122,6 +124,8 @@ def _check_attributes(cls: type) -> None:
     inherited = [base for base in cls.__mro__ if base not in Session.__mro__]
     for name, value in [entry for base in inherited for entry in vars(base).items()]:
         kind = type(value).__name__
+        if name in RESERVED:
+            raise ConfigurationError(f"{cls.__name__}.{name} would hide what every session has under this name.")
         if isinstance(value, CHANGEABLE) and not name.startswith("__"):
             raise ConfigurationError(
                 f"{cls.__name__}.{name} is a {kind} that all sessions would share. "

@@ -34,13 +34,24 @@ class StateCodec(Generic[S]):
                 raise ConfigurationError(f"{model.__name__}.{name} is excluded from dumps, so it cannot be stored.")
             if get_origin(field.annotation) is Log:
                 self._add_log(name, field.annotation, field.get_default(call_default_factory=True))
+            elif "Log[" in str(field.annotation):
+                raise ConfigurationError(
+                    f"{model.__name__}.{name}: a Log must be a field itself, as `lines: Log[Line]`."
+                )
         if model.__private_attributes__:
             private = ", ".join(model.__private_attributes__)
             raise ConfigurationError(f"{model.__name__} has private attributes, which are not stored: {private}.")
+        self._check_log_names()
         self._plain = tuple(plain_fields(model).items())
         self._pack = plain_packer().pack
         self._rest = model.model_fields.keys() - self.logs.keys() - dict(self._plain).keys()
         self._may_grow = model.model_config.get("extra") == "allow"
+
+    def _check_log_names(self) -> None:
+        stored = [name for items in self.logs.values() for name in (items.field, *items.former)]
+        for name in stored:
+            if stored.count(name) > 1:
+                raise ConfigurationError(f"Two logs of {self.model.__name__} are or were stored as {name!r}.")
 
     def _add_log(self, name: str, annotation: Any, default: object) -> None:
         template = default if _is_log(default) else Log[Any]()

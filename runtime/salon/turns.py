@@ -13,7 +13,7 @@ from salon.metrics import Counters
 from salon.resident import Resident
 from salon.settings import Settings
 from salon.turn_envelope import TurnEnvelope
-from salon_actors import CLOSED, Cancelled, Ending, ForeignCancellation, Returned
+from salon_actors import CLOSED, DEADLINE, Cancelled, Ending, ForeignCancellation, Returned
 
 if TYPE_CHECKING:
     from salon.activation import Residents
@@ -42,8 +42,8 @@ class Turns:
 
     async def handle(self, resident: Resident, envelope: TurnEnvelope, /) -> object:
         """Runs in a context of its own; what it raises is the turn's failure."""
-        if resident.is_stale:
-            await self._residents.reload(resident)
+        if resident.is_stale or resident.is_short:
+            await self._residents.refresh(resident)
         frame = self._begin(resident, envelope)
         for variable, value in envelope.carried:
             variable.set(value)
@@ -78,6 +78,9 @@ class Turns:
         except errors.SalonError as error:
             self._fail(resident, envelope, error)
             return True
+        except Exception as error:  # noqa: BLE001  # a validator of the bot's own may raise anything
+            self._fail(resident, envelope, self._failed(envelope, error))
+            return True
         finally:
             if frame is not None:
                 frame.close()
@@ -105,10 +108,16 @@ class Turns:
         """What the caller gets for what left the handler."""
         if isinstance(error, errors.Refused):
             return error.own()
+        if isinstance(error, errors.TurnTimeout) and envelope.deadline <= self._monotonic():
+            self._counters.turns_timed_out += 1
+            return _cancelled(Cancelled(DEADLINE))  # of a nested ask, which had what was left of this turn's time
         if isinstance(error, errors.SalonError) and not has_begun:
             return copy(error)  # the session could not be read back; others may have waited for the same
         if isinstance(error, errors.StateInvalid) and error.message is None:
             return error  # with a message it would be another session's, whom this one had asked
+        return self._failed(envelope, error)
+
+    def _failed(self, envelope: TurnEnvelope, error: BaseException) -> errors.SalonError:
         kind = "a foreign cancellation" if isinstance(error, ForeignCancellation) else type(error).__name__
         failed = errors.TurnFailed(envelope.handler.name, kind)
         failed.__cause__ = error

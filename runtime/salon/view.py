@@ -18,9 +18,8 @@ class SessionView(Generic[S]):
     __slots__ = ("_state", "_version")
 
     def __init__(self, resident: Resident) -> None:
-        draft = Draft.over(resident.cls.salon_type.states, resident.image, resident.cores)
-        draft.pin()
-        self._state = draft.state
+        cores = {name: core.pinned() for name, core in resident.cores.items()}
+        self._state = Draft.over(resident.cls.salon_type.states, resident.image, cores).state
         self._version = resident.image.version
 
     @property

@@ -104,6 +104,29 @@ async def test_a_view_stays_as_it_was_taken(place: Place) -> None:
         assert (view.version, view.state.lines.tail(5), len(view.state.lines)) == (2, ["one"], 1)
 
 
+class Hide(Message[None], name="hide"):
+    at: int
+
+
+class Hiding(Chat, name="hiding"):
+    @receive
+    async def hide(self, message: Hide) -> None:
+        self.state.lines.redact(message.at, "[gone]")
+
+
+async def test_a_view_keeps_what_was_redacted_after_it_was_taken(place: Place) -> None:
+    async with Runtime(Hiding, store=place.store()) as runtime:
+        hiding = await runtime.create(Hiding)
+        await hiding.ask(Say(words=["one", "two"]))
+        view = await hiding.peek()
+        assert view.state.lines.tail(1) == ["two"]
+        await hiding.ask(Hide(at=0))
+        await hiding.ask(Hide(at=1))
+
+        assert view.state.lines.tail(2) == ["one", "two"]
+        assert (await hiding.peek()).state.lines.tail(2) == ["[gone]", "[gone]"]
+
+
 async def test_a_first_state_is_taken_by_value(place: Place) -> None:
     async with Runtime(Chat, store=place.store()) as runtime:
         first = State(words=["one"])

@@ -159,3 +159,54 @@ def test_states_that_could_not_be_stored_whole_are_told_at_the_definition() -> N
 
         class Two(Session[Changeable]):  # pyright: ignore[reportUnusedClass]
             pass
+
+
+def test_logs_that_would_share_a_stored_name_are_told() -> None:
+    class Twice(BaseModel):
+        a: Log[str] = Log(name="x")
+        b: Log[str] = Log(former_names=("x",))
+
+    class Deep(BaseModel):
+        lines: dict[str, Log[str]] = {}
+
+    with pytest.raises(ConfigurationError, match="are or were stored as 'x'"):
+
+        class One(Session[Twice]):  # pyright: ignore[reportUnusedClass]
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"Deep\.lines: a Log must be a field itself"):
+
+        class Two(Session[Deep]):  # pyright: ignore[reportUnusedClass]
+            pass
+
+
+def test_names_that_could_not_be_stored_are_told() -> None:
+    with pytest.raises(ConfigurationError, match="former_names is one text"):
+
+        class One(Session, former_names="abc"):  # pyright: ignore[reportUnusedClass]
+            pass
+
+    with pytest.raises(ConfigurationError, match="'' is no name"):
+
+        class Two(Message[None], name=""):  # pyright: ignore[reportUnusedClass]
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"Three\.turn would hide"):
+
+        class Three(Session):  # pyright: ignore[reportUnusedClass]
+            @receive
+            async def turn(self, message: Say) -> str:  # type: ignore[override]  # pyright: ignore
+                return ""
+
+
+def test_items_with_more_than_their_fields_are_told() -> None:
+    class Open(BaseModel, frozen=True, extra="allow"):
+        pass
+
+    class State(BaseModel):
+        lines: Log[Open] = Log()
+
+    with pytest.raises(ConfigurationError, match="Open holds more than its fields"):
+
+        class One(Session[State]):  # pyright: ignore[reportUnusedClass]
+            pass

@@ -121,3 +121,33 @@ async def test_a_renamed_type_and_a_renamed_log_find_what_they_were(place: Place
             texts = (await talk.peek()).state.texts
             assert len(texts) == 150 + 100 * (turn + 1)
             assert [line async for line in texts.scan()][:150] == said
+
+
+class Cut(Message[list[str]], name="cut"):
+    to: int
+
+
+class Cutting(Chat, name="cutting"):
+    @receive
+    async def cut(self, message: Cut) -> list[str]:
+        self.state.lines.rewind(message.to)
+        self.state.lines.append("new")
+        return []
+
+    @receive
+    async def say(self, message: Say) -> int:
+        self.state.total = len(self.state.lines.tail(10))
+        return await super().say(message)
+
+
+async def test_a_rewind_behind_the_window_leaves_the_next_turns_a_whole_tail(place: Place) -> None:
+    async with Runtime(Cutting, store=place.store()) as runtime:
+        session = await runtime.create(Cutting)
+        for number in range(300):
+            await session.ask(Say(text=f"line {number}"))
+        await session.ask(Cut(to=20))
+        expected = [*(f"line {number}" for number in range(12, 21)), "new"]
+
+        assert (await session.peek()).state.lines.tail(10) == expected
+        assert await session.ask(Say(text="later")) == 23
+        assert (await session.peek()).state.lines.tail(10) == [*expected[1:], "later"]

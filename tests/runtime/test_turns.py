@@ -5,7 +5,7 @@ import gc
 
 import anyio
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from salon import (
     ConfigurationError,
@@ -416,3 +416,35 @@ async def test_the_log_of_another_session_is_not_taken_over_in_silence(place: Pl
         await session.ask(Add())
         with pytest.raises(StateInvalid, match=r"State\.lines belongs to another session, view or turn"):
             await runtime.create(Counter, state=(await session.peek()).state)
+
+
+class Odd(BaseModel):
+    n: int = 0
+
+    @field_validator("n")
+    @classmethod
+    def not_seven(cls, n: int) -> int:
+        return {0: 0, 1: 1}[n]
+
+
+class Set(Message[Odd], name="set"):
+    n: int
+    reply: int = 0
+
+
+class Setting(Session[Odd], name="setting"):
+    @receive
+    async def set(self, message: Set) -> Odd:
+        self.state.n = message.n
+        return Odd.model_construct(n=message.reply)
+
+
+@pytest.mark.parametrize("message", [Set(n=7), Set(n=1, reply=7)])
+async def test_a_validator_that_raises_anything_fails_the_turn(place: Place, message: Set) -> None:
+    async with Runtime(Setting, store=place.store()) as runtime:
+        setting = await runtime.create(Setting)
+        with pytest.raises(TurnFailed, match=r"Setting\.set raised KeyError"):
+            await setting.ask(message)
+
+        assert (await setting.peek()).version == 1
+        assert await setting.ask(Set(n=1)) == Odd(n=0)
