@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -122,16 +123,22 @@ class Machinery:
         self._stopped = self.host.promise()
         self._refusal = Draining
         with anyio.CancelScope(shield=True):
-            try:
+            async with AsyncExitStack() as stack:  # each step, whatever becomes of those before it
+                stack.push_async_callback(self.host.close)
+                stack.callback(self._end)
+                stack.push_async_callback(self._close_store)
+                stack.push_async_callback(self.scheduler.close)
                 await self._in_time(self.scheduler.wait_idle)
-                await self.scheduler.close()
-                if not await self._in_time(self.bridge.close):
-                    logger.error("salon leaves a store that does not answer; what became of its turns is unknown")
-                    self.gate.abandon()
-            finally:
-                self._refusal = RuntimeNotRunning
-                self._stopped.set_result(None)
-                await self.host.close()
+
+    async def _close_store(self) -> None:
+        if not await self._in_time(self.bridge.close):
+            logger.error("salon leaves a store that does not answer; what became of its turns is unknown")
+            self.gate.abandon()
+
+    def _end(self) -> None:
+        self._refusal = RuntimeNotRunning
+        if self._stopped is not None:
+            self._stopped.set_result(None)
 
     async def _in_time(self, wait: Callable[[], Awaitable[None]]) -> bool:
         """Whether it ended within `drain_deadline_s`, by the runtime's clock."""
