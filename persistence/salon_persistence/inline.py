@@ -21,11 +21,13 @@ class InlineStorage:
         self._since: deque[float] = deque()
         self._wake: Promise | None = None
         self._closing = False
+        self._is_open = False
         self._stopped: StoreError | None = StoreFailed("The store is not open.")
         self._ended = host.promise()
 
     async def open(self) -> StoreInfo:
         info = await self._store.open()
+        self._is_open = True
         self._stopped = None
         self._host.spawn(self._serve)
         return info
@@ -63,7 +65,9 @@ class InlineStorage:
             self._closing = True
             self._rouse()
             await self._ended
-        await self._store.close()
+        if self._is_open:  # and not another bridge's, who was first
+            self._is_open = False
+            await self._store.close()
 
     def pending_since(self) -> float | None:
         return self._since[0] if self._since else None

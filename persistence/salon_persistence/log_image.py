@@ -1,6 +1,6 @@
 """The committed image of one log: where its numbers stand, and the bytes of its newest items."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +25,13 @@ def merge_cuts(cuts: Iterable[Cut], first: int) -> tuple[Cut, ...]:
 
 
 def is_cut(cuts: Sequence[Cut], number: int) -> bool:
-    return any(start <= number < end for start, end in cuts)
+    """Whether one of `cuts`, which are merged, holds the number."""
+    place = bisect_right(cuts, number, key=_start) - 1
+    return place >= 0 and number < cuts[place][1]
+
+
+def _start(cut: Cut) -> int:
+    return cut[0]
 
 
 def dead_pages(shape: LogShape, firsts: Sequence[int]) -> list[int]:

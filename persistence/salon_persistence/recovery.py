@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from salon_persistence.errors import CorruptRecord
 from salon_persistence.journal import SnapshotBody, decode_page, decode_snapshot, decode_turn
-from salon_persistence.log_image import is_cut
+from salon_persistence.log_image import is_cut, merge_cuts
 from salon_persistence.records import LogPage, LogShape, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 
 
@@ -119,7 +119,7 @@ def _newest_pages(
     """Pages of one log, oldest first, with `wanted` items that still live after the tail."""
     deltas = [delta for record in tail for delta in record.logs if delta.field == field]
     first = max([shape.first, *(delta.first for delta in deltas)])
-    cuts = [*shape.cuts, *(cut for delta in deltas for cut in delta.cuts)]
+    cuts = merge_cuts((*shape.cuts, *(cut for delta in deltas for cut in delta.cuts)), first)
     found: list[LogPage] = []
     for page_first, body in rows.pages(field, shape.paged):
         page = _below(shape.paged, decode_page(body, sid, field, page_first))

@@ -53,6 +53,7 @@ class SessionHandle(Generic[S]):
             message: Sent by value; what is done to it afterwards reaches nobody.
             timeout_s: Seconds, > 0: the message's deadline for queueing, running and committing together.
                 When it passes, the turn is cancelled and rolled back. Default `Settings.turn_timeout_s`.
+                From when the store has the turn nothing cancels it; if the store hangs, OutcomeUnknown says so.
                 Inside a turn never more than what is left of that turn's time.
 
         Raises:

@@ -157,7 +157,11 @@ class Log(Generic[T]):
         self.truncate_before(self._stage.next)
 
     def redact(self, index: int, replacement: T) -> None:
-        """Replaces the item with number `index`; its old bytes leave the file when the log is next put into pages.
+        """Replaces the item with number `index`; from then on nobody is shown the old one.
+
+        Its old bytes leave the file later: with the page that held it, which the next snapshot writes anew, and with
+        the turn that appended it, which is deleted once two snapshots have followed. SQLite may keep them in pages
+        that it has not used again.
 
         Raises:
             IndexError: No living item has this number.

@@ -166,10 +166,16 @@ class LogStage(Generic[T]):
             self.first,
             self.next,
             [(number, data) for number, data, _ in self.appended],
-            self.cuts if self.cuts != image.cuts else (),
+            self._new_cuts() if self.cuts != image.cuts else (),
             {number: data for number, (data, _) in self.redactions.items() if self.is_living(number)},
             self.keys.copy(),
         )
+
+    def _new_cuts(self) -> Sequence[Cut]:
+        """Those that are not committed yet, or reach farther: the image merges them with its own."""
+        assert self._core is not None
+        known = frozenset(self._core.image.cuts)
+        return tuple(cut for cut in self.cuts if cut not in known)
 
     def committed(self) -> None:
         """After the image took the delta: what was decoded anyway need not be decoded again."""

@@ -10,6 +10,7 @@ import pytest
 
 from salon import ConfigurationError, Corrupt, Runtime, SchemaTooNew, Session, StoreInUse, StoreUnavailable
 from salon.errors import SalonError
+from tests.runtime.places import Kind, Place
 
 
 class Chat(Session, name="chat"):
@@ -107,3 +108,15 @@ async def test_a_damaged_file_is_told_as_such_and_left_alone(tmp_path: Path) -> 
             await runtime.find()
 
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+async def test_one_store_object_is_opened_once_and_its_first_owner_left_alone(kind: Kind, tmp_path: Path) -> None:
+    store = Place(kind, tmp_path).store()
+    async with Runtime(Chat, store=store) as runtime:
+        with pytest.raises(StoreInUse):
+            await Runtime(Chat, store=store).open()
+        chat = await runtime.create(Chat)
+        assert (await chat.peek()).version == 1
+    async with Runtime(Chat, store=store) as runtime:
+        await runtime.get(Chat, chat.session_id)

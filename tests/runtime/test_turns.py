@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+from pathlib import Path
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ from salon import (
     current_turn,
     receive,
 )
+from salon.log import over, stage_of
 from tests.runtime.places import Place
 
 
@@ -448,3 +450,31 @@ async def test_a_validator_that_raises_anything_fails_the_turn(place: Place, mes
 
         assert (await setting.peek()).version == 1
         assert await setting.ask(Set(n=1)) == Odd(n=0)
+
+
+class Retry(Message[int], name="retry"):
+    pass
+
+
+class Retrying(Session[State], name="retrying"):
+    @receive
+    async def retry(self, message: Retry) -> int:
+        self.state.lines.append("question")
+        self.state.lines.append("answer")
+        return len(self.state.lines.pop())
+
+
+async def test_a_turn_after_many_cuts_writes_no_more_than_the_first(tmp_path: Path) -> None:
+    async with Runtime(Retrying, store=Place("memory", tmp_path).store()) as runtime:
+        session = await runtime.create(Retrying)
+        for _ in range(300):
+            await session.ask(Retry())
+        view = await session.peek()
+        assert (len(view.state.lines), view.state.lines.append("next")) == (300, 600)
+        core = over(view.state.lines, stage_of(view.state.lines))
+        core.append("answer")
+        core.pop()
+        delta = stage_of(core).delta()
+
+        assert delta is not None
+        assert delta.cuts == ((601, 602),)

@@ -81,8 +81,7 @@ def take_over(
 
 def version_warnings() -> tuple[str, ...]:
     if _FAULTY[0] <= sqlite3.sqlite_version_info <= _FAULTY[1]:
-        danger = "can corrupt a file that two connections write or checkpoint at once (3.7.0 to 3.51.2)"
-        return (f"SQLite {sqlite3.sqlite_version} {danger}: let no other program write to it.",)
+        return ("of 3.7.0 to 3.51.2: let no other program write to the file, or it may be corrupted",)
     return ()
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import aiosqlite
 
 from salon_persistence import files
-from salon_persistence.errors import StoreFailed, StoreUnavailable
+from salon_persistence.errors import StoreFailed, StoreInUse, StoreUnavailable
 from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 from salon_persistence.sqlite import opening, reader
 from salon_persistence.sqlite.connection import ErrandConnection, run
@@ -75,6 +75,8 @@ class SqliteStore:
             NotAStore, FormatTooNew: It is not for us, and was left as it is.
             StoreUnavailable: It cannot be reached or written.
         """
+        if self._writing is not None:
+            raise StoreInUse(f"{self._path.name} is open already, by this very store.")
         if size := files.size_of(self._path):
             log_size = files.size_of(self._path.with_name(self._path.name + "-wal"))
             opening.inspect(self._path, size, log_size)
@@ -189,10 +191,10 @@ class SqliteStore:
             store=f"sqlite:///{self._path}",
             uuid=ownership.uuid,
             format=LAYOUT,
-            engine=f"SQLite {sqlite3.sqlite_version}",
+            engine="; ".join((f"SQLite {sqlite3.sqlite_version}", *opening.version_warnings())),
             durability=self._durability,
             epoch=ownership.marks.epoch,
             wall_high_us=ownership.marks.wall_us,
             clean=ownership.clean,
-            warnings=(*opening.version_warnings(), *files.permission_warnings(self._path)),
+            warnings=files.permission_warnings(self._path),
         )
