@@ -17,7 +17,8 @@ Done: TypeAlias = Callable[[Outcome], None]
 
 BATCH_RECORDS_MAX = 4096
 BATCH_BYTES_MAX = 16 * 1024 * 1024
-KEPT_AT_ONCE_MAX = 32
+KEPT_AT_ONCE_MAX = 8
+"""Snapshots in one transaction, about a millisecond: no turn is committed meanwhile."""
 TURN_BATCHES_BETWEEN_KEEPS = 8
 """Batches of turns that may overtake a waiting snapshot; it then goes before the next."""
 

@@ -58,5 +58,5 @@ class LogCore(Generic[T]):
         for number in forgotten:
             self.cache.pop(number, None)
         if len(self.cache) > 2 * (self.items.resident + SLACK):
-            start = self.image.window_start
+            start = self.image.next - self.items.resident - SLACK  # the newest half, or it would be rebuilt each time
             self.cache = {number: item for number, item in self.cache.items() if number >= start}

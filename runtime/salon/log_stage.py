@@ -41,27 +41,28 @@ class LogStage(Generic[T]):
         return self.next - self.first - sum(end - start for start, end in self.cuts)
 
     def is_living(self, number: int) -> bool:
-        return self.first <= number < self.next and not is_cut(self.cuts, number)
+        return self.first <= number < self.next and not (self.cuts and is_cut(self.cuts, number))
 
     # To read
 
-    def newest(self, n: int) -> list[tuple[int, T]]:
-        """At most `n` living items that are in memory, newest first."""
-        found = [(number, item) for number, _, item in reversed(self.appended[-n:] if n else [])]
+    def newest(self, n: int, below: int | None = None) -> list[tuple[int, T]]:
+        """At most `n` living items that are in memory, below number `below`, newest first."""
+        end = self.next if below is None else below
+        found = [(number, item) for number, _, item in reversed(self.appended) if number < end][:n]
         core = self._core
         if core is None:
             return found
         for number, data in reversed(self._base):
             if len(found) >= n:
                 break
-            if self.is_living(number):
+            if number < end and self.is_living(number):
                 redacted = self.redactions.get(number)
                 found.append((number, redacted[1] if redacted else core.decoded(number, data)))
         return found
 
     async def read(self, end: int, n: int) -> list[tuple[int, T]]:
         """At most `n` living items below number `end`, oldest first; from pages, where memory does not reach."""
-        found = [entry for entry in reversed(self.newest(self.length)) if entry[0] < end][-n:]
+        found = self.newest(n, below=end)[::-1]
         core = self._core
         upto = min(end, self._memory_start)
         while core is not None and len(found) < n and upto > self.first:

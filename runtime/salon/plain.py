@@ -39,7 +39,7 @@ def holds_plain(values: Mapping[str, object], plain: Plain) -> bool:
 def own_fields(model: BaseModel) -> dict[str, Any]:
     """The values of its fields, without what a cached_property has put beside them."""
     values = vars(model)
-    fields = type(model).model_fields
+    fields = type(model).__pydantic_fields__  # model_fields is a property in Python, 0.5 µs dearer
     return values if len(values) == len(fields) else {name: values[name] for name in fields}
 
 
