@@ -3,7 +3,7 @@
 Sketch: pydantic, anyio, aiosqlite and msgpack take 100 to 200 ms to import, nearly all of it pydantic and its models;
 salon's own forty modules 30 ms, and building the classes of its models. 4 000 lines are 200 KB.
 
-Held against importing of the dependencies what it uses of them, because they load the rest when it is asked for.
+Held against importing the dependencies and making one model, because they load most of themselves when first used.
 Each import has a process of its own; wall time.
 Does not show: a first import without cached bytecode; what an application imports anyway.
 """
@@ -21,7 +21,12 @@ import salon_persistence
 from benchmarks.bench import Bench
 from benchmarks.meter import Sample, single, take_turns
 
-USED = "import aiosqlite, msgpack; from anyio import create_task_group; from pydantic import BaseModel, TypeAdapter"
+USED = """
+import asyncio, aiosqlite, anyio.abc, msgpack, pydantic
+class Model(pydantic.BaseModel):
+    number: int = 0
+anyio.create_task_group
+"""
 IMPORTS = {
     "salon": "import salon",
     "dependencies": USED,
