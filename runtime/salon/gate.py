@@ -6,7 +6,7 @@ turn ends -> record -> bridge (group commit) -> outcome -> reply or error -> the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ from salon.health import Health
 from salon.metrics import Counters
 from salon.resident import Resident
 from salon.settings import Settings
+from salon.snapshots import Snapshots
 from salon_actors import Clock, HostLoop
 from salon_persistence.bridge import Bridge
 from salon_persistence.errors import StoreFailed, StoreUnavailable
-from salon_persistence.records import LogPage, SnapshotRecord, TurnRecord
+from salon_persistence.records import TurnRecord
 from salon_persistence.store import Applied, Fenced, Outcome, Refused, Unknown
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Gate:
         self._is_watching = False
         self._bridge = bridge
         self._host = host
+        self._snapshots = Snapshots(bridge, host, counters)
         self._health = health
         self._counters = counters
         self._activity_lag_us = int(settings.activity_lag_s * 1_000_000)
@@ -145,7 +147,7 @@ class Gate:
             resident.stored_activity_us = record.activity_us
         self._counters.commits += 1
         if resident.image.wants_snapshot and not resident.is_snapshotting:
-            self._snapshot(resident)
+            self._snapshots.take(resident)
 
     def refusal(self, resident: Resident | None, outcome: Fenced | Refused | Unknown) -> errors.SalonError:
         """The error that a caller gets for a turn that the store did not apply."""
@@ -168,51 +170,6 @@ class Gate:
         if resident is not None:
             resident.is_stale = True
         return _caused(errors.OutcomeUnknown("The store cannot say whether the turn was applied."), outcome.error)
-
-    # Snapshots, off the reply path
-
-    def _snapshot(self, resident: Resident) -> None:
-        resident.is_snapshotting = True
-        redacted = {field: log.redactions for field, log in resident.image.logs.items() if log.redactions}
-        if redacted:
-            self._host.spawn(self._rewrite, resident, {field: sorted(numbers) for field, numbers in redacted.items()})
-        else:
-            self._keep(resident, {})
-
-    async def _rewrite(self, resident: Resident, redacted: dict[str, list[int]]) -> None:
-        """Old bytes of redacted items leave the file with the pages that held them."""
-        try:
-            pages: dict[str, list[LogPage]] = {}
-            for field, numbers in redacted.items():
-                pages[field] = await self._pages_of(resident, field, numbers)
-        except Exception as error:  # noqa: BLE001  # a snapshot may fail; the journal holds everything
-            logger.warning("salon could not read pages to redact: %s", type(error).__name__)
-            resident.is_snapshotting = False
-        else:
-            self._keep(resident, pages)
-
-    async def _pages_of(self, resident: Resident, field: str, numbers: Sequence[int]) -> list[LogPage]:
-        found: dict[int, LogPage] = {}
-        for number in numbers:
-            for page in await self._bridge.read_pages(resident.sid, field, number + 1, 1):
-                found[page.first] = page
-        return list(found.values())
-
-    def _keep(self, resident: Resident, pages: dict[str, list[LogPage]]) -> None:
-        image = resident.image
-        snapshot = image.snapshot(resident.sid, pages)
-        self._bridge.keep(snapshot, partial(self._kept, resident, image, snapshot))
-
-    def _kept(self, resident: Resident, image: Any, snapshot: SnapshotRecord, outcome: Outcome) -> None:
-        resident.is_snapshotting = False
-        if isinstance(outcome, Applied):
-            self._counters.snapshots += 1
-            if resident.image is image:
-                image.snapshotted(snapshot, resident.windows)
-        else:
-            # Nothing is lost: the journal still holds what the snapshot would have folded. The next turn tries again.
-            self._counters.snapshots_failed += 1
-            logger.warning("salon snapshot of session %d was not kept: %s", snapshot.sid, type(outcome).__name__)
 
 
 def _nobody_waits(resident: Resident) -> None:
