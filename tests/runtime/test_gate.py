@@ -61,7 +61,10 @@ async def counting(place: Place, *points: FaultPoint, **settings: float) -> Asyn
     """A session whose creation is write number 1."""
     store = FaultyStore(place.store(), points)
     async with Runtime(Counter, store=store, settings=Settings.model_validate(settings)) as runtime:
-        yield Counting(runtime, store, await runtime.create(Counter))
+        try:
+            yield Counting(runtime, store, await runtime.create(Counter))
+        finally:
+            store.release()  # or a test that fails while a commit is stalled would hang where it closes
 
 
 async def test_a_reply_waits_for_its_commit(place: Place) -> None:
