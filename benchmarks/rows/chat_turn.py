@@ -1,6 +1,7 @@
 """A whole chat turn: append what the user said and what the bot answered, durably, then read the newest 20 lines back.
 
 100 sessions, with 10, 200 and 1000 lines of history each; 180 bytes a turn; one in flight per session.
+Each session has 64 turns, so its history grows by 128 lines meanwhile.
 
 Sketch: a durable ask (20 µs of CPU) with two log items more (2 × 2 µs), and a history page of 20 lines that are in
 memory (10 µs): 35 µs, or 25 000 a second. Nothing in it depends on the length of the history: items older than the
@@ -28,7 +29,8 @@ from salon import Runtime, SessionHandle
 
 SESSIONS = 100
 HISTORY = (10, 200, 1000)
-TURNS = 20
+TURNS = 64
+"""Of each session: a snapshot's whole cycle, so that each cell pays for one snapshot a session, wherever it begins."""
 READ_BACK = 20
 FLAT = 1.3
 PEERS = {"openai-agents": 5, "langgraph": 30, "google-adk": 60}
