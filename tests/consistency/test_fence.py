@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import anyio
@@ -181,6 +182,18 @@ async def test_either_check_alone_keeps_a_stale_write_out(
     place: Place, removed: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await _end_with(place, {removed}, monkeypatch) == []
+
+
+@pytest.mark.usefixtures("without_lock")
+async def test_a_session_that_another_has_written_is_read_back_before_its_next_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two owners of one file will do, each of its own sessions: the version alone tells that a session moved."""
+    remove_from_memory(monkeypatch, "epoch")
+    ending = await a_stale_write_comes_last(Place("memory", tmp_path), late_turns=2)
+
+    assert [Fenced] * len(NAMES) + [type(None)] * 2 * len(NAMES) == list(map(type, ending.errors))
+    assert check(ending.history, acknowledged_min=5 * len(NAMES)) == []
 
 
 @pytest.mark.usefixtures("without_lock")
