@@ -1,14 +1,10 @@
 """The first turn under a new schema writes the whole state, so that no chain of turns mixes two of them."""
 
-from collections.abc import Sequence
-
 import pytest
 from pydantic import BaseModel
 
 from salon import Log, Message, Runtime, SchemaTooNew, Session, receive
-from salon.testing import FaultyStore
-from salon_persistence.records import TurnRecord
-from salon_persistence.store import Outcome, Store
+from tests.consistency.recorder import Recorder
 from tests.runtime.conftest import place as place
 from tests.runtime.places import Place
 
@@ -45,18 +41,6 @@ class ChatAfter(Session[After], name="chat", schema_version=2):
         self.state.count += 1
         self.state.lines.append(message.text)
         return self.state.count
-
-
-class Recorder(FaultyStore):
-    """Keeps what passes through."""
-
-    def __init__(self, inner: Store) -> None:
-        super().__init__(inner)
-        self.records: list[TurnRecord] = []
-
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
-        self.records += batch
-        return await super().commit(batch)
 
 
 async def test_the_first_turn_under_a_new_schema_writes_every_field(place: Place) -> None:
