@@ -29,9 +29,9 @@ class Shelf:
         self._file = MemoryFile()
         self.recorder: Recorder
 
-    def open(self, clock: VirtualClock) -> Runtime:
+    def open(self, clock: VirtualClock, activity_lag_s: float = 0) -> Runtime:
         self.recorder = Recorder(self._store(clock))
-        desk, settings = Desk(anyio.sleep), Settings(activity_lag_s=0)
+        desk, settings = Desk(anyio.sleep), Settings(activity_lag_s=activity_lag_s)
         return Runtime(Notebook, store=self.recorder, deps=desk, clock=clock, settings=settings)
 
     def _store(self, clock: VirtualClock) -> Store:
@@ -85,3 +85,18 @@ async def test_a_process_whose_clock_is_late_goes_on_from_the_time_that_the_stor
         assert other.created_at >= seen
         assert (await again.info()).last_activity_at >= seen
     assert shelf.times()[0] >= seen
+
+
+async def test_stored_activity_lags_by_as_much_as_is_allowed_and_no_more(shelf: Shelf) -> None:
+    clock, lag_s = VirtualClock(), 60.0
+    async with shelf.open(clock, lag_s) as runtime:
+        notebook = await runtime.create(Notebook)
+        for number in range(12):
+            await clock.advance(25)
+            await notebook.ask(Append(element=str(number)))
+    last, written = shelf.times()[-1], [record.activity_us is not None for record in shelf.recorder.records[1:]]
+    async with shelf.open(clock, lag_s) as runtime:
+        found = (await (await runtime.get(Notebook, notebook.session_id)).info()).last_activity_at
+
+    assert last - timedelta(seconds=lag_s) <= found <= last
+    assert 4 == sum(written)
