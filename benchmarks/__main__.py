@@ -17,6 +17,7 @@ from benchmarks.run import Failed, run
 
 WIDTH = 160
 """Where there is no terminal to ask."""
+BUSY = "others were using this machine: wall times are too long, theirs as ours, and ratios to a disk too good"
 QUICKLY = "Every row ran, on a hundredth of what its cases say; the figures mean nothing."
 
 
@@ -47,11 +48,14 @@ def main() -> int:
         return 2
     saved = _saved(args.compare)
     where = machine.described(args.folder)
+    if machine.is_busy():
+        where["beware"] = BUSY
     try:
         figures = run(args.rows or ROWS, args.quick, args.backends, args.folder, args.peers, console)
     except Failed as failed:
         console.print(str(failed), markup=False, highlight=False)
         return 1
+    where["load at the end"] = machine.load()
     for shown in (table.machine_table(where), *table.figure_tables(figures)):
         console.print(shown, "", highlight=False)
     console.print(QUICKLY if args.quick else table.verdict(figures), highlight=False)

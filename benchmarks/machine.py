@@ -19,11 +19,21 @@ def described(folder: Path) -> dict[str, str]:
         "commit": _commit(),
         "machine": f"{os.cpu_count()} × {_processor()}, {_memory()}, {platform.system()} {platform.release()}",
         "disk": _file_system(folder),
-        "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "load": load(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,
         **versions,
     }
+
+
+def load() -> str:
+    """Processes that run or want to, on average over the last 1, 5 and 15 minutes."""
+    return " ".join(f"{average:.1f}" for average in os.getloadavg())
+
+
+def is_busy() -> bool:
+    """Others use half of this machine or more."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1) / 2
 
 
 def _commit() -> str:
