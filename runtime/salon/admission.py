@@ -16,6 +16,7 @@ from salon.resident import Resident
 from salon.session import Session
 from salon.settings import Settings
 from salon.turn_envelope import TurnEnvelope
+from salon.turn_id import number_of
 from salon_actors import Clock, HostLoop, MailboxFull, Scheduler, SchedulerClosed
 from salon_persistence.bridge import Bridge
 
@@ -39,12 +40,11 @@ class Admission:
         self._pending_since = bridge.pending_since
         self._health = health
         self._monotonic = clock.monotonic
-        self._epoch = epoch
         self._counters = counters
         self._settings = settings
         self._message_bytes_max = settings.message_bytes_max
         self._context_vars = tuple(settings.context_vars)
-        self._numbers = count(1)
+        self._numbers = count(number_of(epoch, 1))
 
     def admit(self, resident: Resident, sent: Message[Any], timeout_s: float | None) -> TurnEnvelope:
         """Puts the message into the session's mailbox; its reply is the envelope's promise.
@@ -93,7 +93,7 @@ class Admission:
         envelope = TurnEnvelope(copy, self._reply(), deadline=deadline, size_bytes=size)
         envelope.handler = handler
         envelope.carried = self._carried() if self._context_vars else ()
-        envelope.epoch, envelope.number = self._epoch, next(self._numbers)
+        envelope.number = next(self._numbers)
         envelope.frame = None
         return envelope
 

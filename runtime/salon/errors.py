@@ -89,10 +89,72 @@ class Refused(SalonError):
         return refused.with_traceback(None)
 
 
+class SessionBusy(SalonError):
+    """The session has something to do, and the message was not to wait for it; it was not accepted."""
+
+    retryable = True
+
+
+class SessionParked(SalonError):
+    """The session has crashed too often and rests; the message was not accepted, what waited before still waits."""
+
+    retryable = True
+
+
+class CapacityExceeded(SalonError):
+    """A bound of the whole runtime, or of a session's records, is reached; nothing was accepted."""
+
+    retryable = True
+
+
+class RateLimited(SalonError):
+    """Messages of this session or user come faster than they may; this one was not accepted."""
+
+    retryable = True
+
+
+class IdempotencyConflict(SalonError):
+    """The key was used for a message with other content; nothing was done."""
+
+
+class DeadlockError(SalonError):
+    """The session that was asked waits, itself or through others, for the one that asks; it was not asked."""
+
+
 class TurnTimeout(SalonError):
     """The message's deadline passed; nothing was applied."""
 
     retryable = True
+
+
+class TurnStopped(SalonError):
+    """Somebody called `stop`: the turn was cut. What it had put into a checkpoint is kept."""
+
+
+class TurnInterrupted(SalonError):
+    """A later message, or a crash, cut the turn. What it had put into a checkpoint is kept."""
+
+
+class TurnSuperseded(SalonError):
+    """A later message took its place; the turn was rolled back as if it had never run."""
+
+
+class ReplyTimeout(SalonError):
+    """Only the waiting ended; the turn goes on."""
+
+    retryable = True
+
+    def __init__(self, receipt: Any) -> None:
+        super().__init__(f"No reply of turn {receipt.turn} yet; the turn goes on.")
+        self.receipt = receipt
+
+
+class ReplayIncomplete(SalonError):
+    """Chunks that the reader has not seen are gone; how the turn ended is not."""
+
+    def __init__(self, outcome: Any) -> None:
+        super().__init__("The chunks after this cursor are not kept any more.")
+        self.outcome = outcome
 
 
 class TurnFailed(SalonError):

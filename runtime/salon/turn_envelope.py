@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from salon.turn_id import turn_id
 from salon_actors import Envelope
 
 if TYPE_CHECKING:
@@ -16,17 +17,16 @@ if TYPE_CHECKING:
 class TurnEnvelope(Envelope):
     """One accepted message. `deadline` is a reading of the monotonic clock, in seconds."""
 
-    __slots__ = ("carried", "epoch", "frame", "handler", "number")
+    __slots__ = ("carried", "frame", "handler", "number")
 
     message: Message[Any]
     handler: Handler
     carried: tuple[tuple[ContextVar[Any], Any], ...]
     """Context variables of the asker that its turn sees."""
-    epoch: int
     number: int
+    """Of its turn; see `turn_id`."""
     frame: Frame | None
 
     @property
     def turn_id(self) -> str:
-        """(epoch, number): nobody else in this store has it, before or after."""
-        return f"t{self.epoch}-{self.number}"
+        return turn_id(self.number)

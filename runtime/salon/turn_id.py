@@ -1,0 +1,26 @@
+"""The id of a turn: an epoch and a number within it. Nobody else in this store has it, before or after."""
+
+import re
+
+COUNT_BITS = 40
+"""Turns that one epoch may number: a million a second for twelve days; epochs are what restarts count."""
+
+_FORM = re.compile(r"t(\d{1,7})-(\d{1,13})")
+
+
+def number_of(epoch: int, count: int) -> int:
+    """One integer for both, in the order of admission."""
+    return epoch << COUNT_BITS | count
+
+
+def turn_id(number: int) -> str:
+    """What is shown and stored of it: `t3-17` is the 17th turn of the third owner of the store."""
+    return f"t{number >> COUNT_BITS}-{number & (1 << COUNT_BITS) - 1}"
+
+
+def turn_number(turn: str) -> int:
+    """Raises ValueError for a text that was never the id of a turn."""
+    form = _FORM.fullmatch(turn)
+    if form is None or int(form[2]) >> COUNT_BITS:
+        raise ValueError("This is not the id of a turn.")
+    return number_of(int(form[1]), int(form[2]))
