@@ -15,7 +15,10 @@ from pydantic import TypeAdapter
 from salon.errors import ConfigurationError
 from salon.message import Message, reply_type
 from salon.message_codec import MessageCodec
+from salon.overflow import WhenFull, check_when_full
+from salon.overlap import Merge, Overlap, check_overlap
 from salon.plain import ATOMS
+from salon.retry import OnCrash, OnError, Retry, on_crash_of, on_error_of
 from salon_persistence import codec
 
 R = TypeVar("R")
@@ -28,23 +31,44 @@ Function: TypeAlias = Callable[[Any, Any], Coroutine[Any, Any, Any]]
 MARK = "__salon_receive__"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What stands in the brackets of `@receive(…)`."""
 
-    message: type[Message[Any]] | None
-    timeout_s: float | None
+    message: type[Message[Any]] | None = None
+    overlap: Overlap = "queue"
+    timeout_s: float | None = None
+    on_error: OnError = "fail"
+    on_crash: OnCrash = "fail"
+    max_age_s: float | None = None
+    when_full: WhenFull = "reject"
+
+    def check(self) -> None:
+        """Raises ConfigurationError for what is out of its bounds."""
+        for name, seconds in (("timeout_s", self.timeout_s), ("max_age_s", self.max_age_s)):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise ConfigurationError(f"@receive({name}={seconds}): it must be above 0.")
+        check_overlap(self.overlap)
+        check_when_full(self.when_full)
+        on_error_of(self.on_error)
+        on_crash_of(self.on_crash)
 
 
 class Receiver(Generic[M_co]):
-    """What `@receive(Say)` makes: it takes a handler of one Say."""
+    """What `@receive(Say)` makes: it takes a handler of one Say, or of a list of them under Merge."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
 
+    @overload
     def __call__(
         self: Receiver[Message[R]], handler: Callable[[C, M_co], Coroutine[Any, Any, R]], /
-    ) -> Callable[[C, M_co], Coroutine[Any, Any, R]]:
+    ) -> Callable[[C, M_co], Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self: Receiver[Message[R]], handler: Callable[[C, list[M_co]], Coroutine[Any, Any, R]], /
+    ) -> Callable[[C, list[M_co]], Coroutine[Any, Any, R]]: ...
+    def __call__(self, handler: Any, /) -> Any:
         setattr(handler, MARK, self._options)
         return handler
 
@@ -52,26 +76,57 @@ class Receiver(Generic[M_co]):
 @overload
 def receive(handler: F, /) -> F: ...
 @overload
-def receive(message: type[M], /, *, timeout_s: float | None = None) -> Receiver[M]: ...
+def receive(
+    message: type[M],
+    /,
+    *,
+    overlap: Overlap = "queue",
+    timeout_s: float | None = None,
+    on_error: OnError = "fail",
+    on_crash: OnCrash = "fail",
+    max_age_s: float | None = None,
+    when_full: WhenFull = "reject",
+) -> Receiver[M]: ...
 @overload
-def receive(*, timeout_s: float | None = None) -> Callable[[F], F]: ...
-def receive(target: Any = None, /, *, timeout_s: float | None = None) -> Any:
+def receive(
+    *,
+    overlap: Overlap = "queue",
+    timeout_s: float | None = None,
+    on_error: OnError = "fail",
+    on_crash: OnCrash = "fail",
+    max_age_s: float | None = None,
+    when_full: WhenFull = "reject",
+) -> Callable[[F], F]: ...
+def receive(target: Any = None, /, **given: Any) -> Any:
     """Marks a handler: `@receive`, `@receive(timeout_s=120)` or `@receive(Say)`.
 
     Args:
         target: The class of messages it takes; default what the annotation of its argument says.
+        overlap: What becomes of a message whose session has something to do: it waits ("queue"), is refused with
+            SessionBusy ("reject"), cuts the turn that runs ("interrupt"), takes its place ("rollback"), or becomes
+            one turn with those that follow it (`Merge(…)`: annotate the argument `list[Say]`).
         timeout_s: Seconds > 0 that the handler may run; the message's own deadline counts too.
+        on_error: What becomes of a message whose handler raised: its sender is told ("fail"), it is tried again
+            ("retry" or `Retry(…)`) and is a dead letter at last, or it is one at once ("quarantine").
+        on_crash: What becomes of a told message that ran when the process died: a dead letter ("fail"), or `Retry(…)`.
+        max_age_s: Seconds > 0 after which a told message that has not begun is a dead letter.
+        when_full: What becomes of a message that finds the mailbox full: MailboxFull ("reject"), its sender waits for
+            room (`Wait(seconds)`), or the oldest one that waits is dropped and told so ("drop_oldest").
     """
-    if timeout_s is not None and not 0 < timeout_s < float("inf"):
-        raise ConfigurationError(f"@receive(timeout_s={timeout_s}): it must be above 0.")
     if _is_message(target):
-        return Receiver[Any](Options(target, timeout_s))
-    options = Options(None, timeout_s)
+        return Receiver[Any](_checked(message=target, **given))
+    options = _checked(**given)
     if target is None:
         return partial(_marked, options)
     if callable(target) and not isinstance(target, type):
         return _marked(options, target)
     raise ConfigurationError(f"@receive({target!r}): give it a class of messages, or nothing.")
+
+
+def _checked(**given: Any) -> Options:
+    options = Options(**given)
+    options.check()
+    return options
 
 
 def _is_message(target: Any) -> TypeGuard[type[Message[Any]]]:
@@ -86,15 +141,25 @@ def _marked(options: Options, handler: Any) -> Any:
 class Handler:
     """One handler of a session class, ready to run: its function, its message, the codec of its replies."""
 
-    __slots__ = ("_adapter", "_plain", "codec", "function", "message", "name", "timeout_s")
+    __slots__ = (
+        "_adapter", "_plain", "codec", "function", "is_list", "max_age_s", "message", "name", "on_crash", "on_error",
+        "overlap", "timeout_s", "when_full",
+    )  # fmt: skip
 
     def __init__(self, owner: str, name: str, function: Function, names: Mapping[str, Any]) -> None:
         options: Options = getattr(function, MARK)
         self.name = f"{owner}.{name}"
         self.function = function
+        self.overlap = options.overlap
         self.timeout_s = options.timeout_s
+        self.max_age_s = options.max_age_s
+        self.when_full = options.when_full
+        self.on_error = on_error_of(options.on_error)
+        self.on_crash: Retry | None = on_crash_of(options.on_crash)
         _check_async(self.name, function)
-        self.message = options.message or _annotated_message(self.name, function, names)
+        annotated, self.is_list = _annotated_message(self.name, function, names, options)
+        self.message = options.message or annotated
+        _check_merge(self.name, self.message, options.overlap, self.is_list)
         self.codec = MessageCodec(self.message)
         promised = reply_type(self.message)
         _check_reply(self.name, function, self.message, promised, names)
@@ -109,8 +174,16 @@ class Handler:
         """
         if type(value) is self._plain:
             return value
+        return self.decode_reply(self.encode_reply(value))
+
+    def encode_reply(self, value: Any) -> bytes:
+        """Raises TypeError or ValueError when it is not what the message promises."""
         dumped = self._adapter.dump_python(value, mode="python", round_trip=True, by_alias=False, warnings="error")
-        return self._adapter.validate_python(codec.unpack(codec.pack(dumped)), by_name=True, by_alias=False)
+        return codec.pack(dumped)
+
+    def decode_reply(self, data: bytes) -> Any:
+        """Raises ValueError when the message promises something else by now."""
+        return self._adapter.validate_python(codec.unpack(data), by_name=True, by_alias=False)
 
 
 def handlers_of(cls: type, names: Mapping[str, Any]) -> dict[type[Message[Any]], Handler]:
@@ -136,17 +209,40 @@ def _check_async(name: str, function: Function) -> None:
         )
 
 
-def _annotated_message(name: str, function: Function, names: Mapping[str, Any]) -> type[Message[Any]]:
+def _annotated_message(
+    name: str, function: Function, names: Mapping[str, Any], options: Options
+) -> tuple[type[Message[Any]], bool]:
+    """The class of messages that the handler's argument is annotated with, and whether it takes a list of them."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) != 2:
         raise ConfigurationError(f"{name} must take two arguments: self and the message.")
     annotation = parameters[1].annotation
+    if options.message is not None and not _tells_list(annotation):
+        return options.message, False
     if annotation is inspect.Parameter.empty:
         raise ConfigurationError(f"{name}: annotate its message, or write `@receive(Say)`.")
-    message = _resolved(name, function, annotation, names)
+    message = options.message or _resolved(name, function, annotation, names)
+    is_list = _tells_list(annotation)
+    if typing.get_origin(message) is list:
+        (message,) = typing.get_args(message)
+        is_list = True
     if not _is_message(message):
         raise ConfigurationError(f"{name} takes {annotation!r}, which is no Message.")
-    return message
+    return message, is_list
+
+
+def _tells_list(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.startswith(("list[", "List["))
+    return typing.get_origin(annotation) is list
+
+
+def _check_merge(name: str, message: type[Message[Any]], overlap: Overlap, is_list: bool) -> None:
+    shown = message.__name__
+    if isinstance(overlap, Merge) and not is_list:
+        raise ConfigurationError(f"{name} merges its messages: annotate its argument `list[{shown}]`.")
+    if is_list and not isinstance(overlap, Merge):
+        raise ConfigurationError(f"{name} takes list[{shown}]: write `@receive(overlap=Merge(...))`, or take one.")
 
 
 def _check_reply(
