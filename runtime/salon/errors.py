@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import JsonValue
 
@@ -43,13 +44,24 @@ class NameTaken(SalonError):
 
 
 class MailboxFull(SalonError):
-    """The session has as many messages waiting as its mailbox holds; this one was not accepted."""
+    """The session has as much waiting as its mailbox holds, or is far behind; this one was not accepted.
+
+    `depth` messages wait, of `waiting_bytes` together, the oldest for `oldest_age_s`; None where nobody looked.
+    """
 
     retryable = True
 
-    def __init__(self, depth: int) -> None:
-        super().__init__(f"The mailbox is full: {depth} messages wait.")
-        self.depth = depth
+    def __init__(
+        self,
+        depth: int,
+        waiting_bytes: int | None = None,
+        oldest_age_s: float | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        size = "" if waiting_bytes is None else f" They have {waiting_bytes} bytes."
+        super().__init__(f"The mailbox is full: {depth} messages wait{_for(oldest_age_s)}.{size}")
+        self.depth, self.waiting_bytes, self.oldest_age_s = depth, waiting_bytes, oldest_age_s
+        self.retry_after_s = retry_after_s
 
 
 class PayloadTooLarge(SalonError):
@@ -90,27 +102,66 @@ class Refused(SalonError):
 
 
 class SessionBusy(SalonError):
-    """The session has something to do, and the message was not to wait for it; it was not accepted."""
+    """The session has something to do, and the message was not to wait for it; it was not accepted.
+
+    `depth` messages wait beside the turn that runs, the oldest for `oldest_age_s`, None when nothing waits.
+    """
 
     retryable = True
+
+    def __init__(self, depth: int = 0, oldest_age_s: float | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(f"The session is busy: {depth} messages wait{_for(oldest_age_s)}.")
+        self.depth, self.oldest_age_s, self.retry_after_s = depth, oldest_age_s, retry_after_s
 
 
 class SessionParked(SalonError):
-    """The session has crashed too often and rests; the message was not accepted, what waited before still waits."""
+    """The session has crashed too often and rests; the message was not accepted, what waited before still waits.
+
+    `depth` messages wait, the oldest for `oldest_age_s`; a rest that ends by itself has its `retry_after_s`.
+    """
 
     retryable = True
+
+    def __init__(self, retry_after_s: float | None = None, depth: int = 0, oldest_age_s: float | None = None) -> None:
+        rest = "until it is resumed" if retry_after_s is None else f"for {retry_after_s:.1f} s more"
+        super().__init__(f"The session has failed too often and is parked {rest}; {depth} messages wait.")
+        self.retry_after_s, self.depth, self.oldest_age_s = retry_after_s, depth, oldest_age_s
 
 
 class CapacityExceeded(SalonError):
-    """A bound of the whole runtime, or of a session's records, is reached; nothing was accepted."""
+    """A bound of the whole runtime, or of a session's records, is reached; nothing was accepted.
+
+    `setting` names the bound, whose value is `bound`; `depth` is how much of it was taken when this was refused.
+    `oldest_age_s` is the age of the oldest of them, None where there is no queue.
+    """
 
     retryable = True
+
+    def __init__(
+        self,
+        setting: str,
+        depth: int,
+        bound: int,
+        oldest_age_s: float | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{setting} is {bound}, and {depth} of it are taken.")
+        self.setting, self.depth, self.bound = setting, depth, bound
+        self.oldest_age_s, self.retry_after_s = oldest_age_s, retry_after_s
 
 
 class RateLimited(SalonError):
-    """Messages of this session or user come faster than they may; this one was not accepted."""
+    """Messages of this session or user come faster than they may; this one was not accepted.
+
+    `scope` says whose rate it is; after `retry_after_s` one message may come.
+    """
 
     retryable = True
+
+    def __init__(self, scope: Literal["session", "user"], retry_after_s: float) -> None:
+        super().__init__(f"Messages of this {scope} come too fast; the next one may come in {retry_after_s:.3f} s.")
+        self.scope: Literal["session", "user"] = scope
+        self.retry_after_s = retry_after_s
 
 
 class IdempotencyConflict(SalonError):
@@ -118,7 +169,20 @@ class IdempotencyConflict(SalonError):
 
 
 class DeadlockError(SalonError):
-    """The session that was asked waits, itself or through others, for the one that asks; it was not asked."""
+    """The session that was asked waits, itself or through others, for the one that asks; it was not asked.
+
+    `path` holds the sessions by their internal numbers, as the log names them: it begins and ends with the one that
+    asked.
+    """
+
+    def __init__(self, turn: str, handler: str, path: Sequence[int]) -> None:
+        names = [f"s{sid}" for sid in path]
+        asked = f"its own session {names[0]}" if len(names) == 2 else f"session {names[1]}"
+        super().__init__(
+            f"Turn {turn} ({handler}) asks {asked}, which waits for it: {' → '.join(names)}."
+            " Change self.state, or `self.turn.tell(...)` for afterwards."
+        )
+        self.path = tuple(path)
 
 
 class TurnTimeout(SalonError):
@@ -224,3 +288,7 @@ class RuntimeNotRunning(SalonError):
 
 class ConfigurationError(SalonError):
     """A mistake in how session types, messages or the runtime are put together."""
+
+
+def _for(oldest_age_s: float | None) -> str:
+    return "" if oldest_age_s is None else f", the oldest for {oldest_age_s:.1f} s"

@@ -27,6 +27,26 @@ class Settings(BaseModel):
     """Seconds between looks at the deadlines: how late a timeout may be."""
     mailbox_messages_max: int = Field(default=64, ge=1)
     """Messages that may wait in one session; one more is MailboxFull."""
+    mailbox_bytes_max: int = Field(default=8 * 1024 * 1024, ge=1)
+    """Bytes that may wait in one session; an empty mailbox takes any message within `message_bytes_max`."""
+    mailbox_age_max_s: float = Field(default=900, gt=0)
+    """Seconds that the oldest waiting message of a session may have waited when one more comes."""
+    messages_max: int = Field(default=100_000, ge=1)
+    """Messages that may wait in all sessions; one more is CapacityExceeded."""
+    messages_bytes_max: int = Field(default=256 * 1024 * 1024, ge=1)
+    """Bytes that may wait in all sessions; one message is admitted when nothing waits."""
+    gate_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
+    """Bytes that may wait for the store when a message is admitted; turns that were accepted before may add theirs."""
+    sessions_max: int = Field(default=1_000_000, ge=1)
+    """Active sessions of the store; `create` of one more is CapacityExceeded."""
+    concurrent_turns_max: int = Field(default=1000, ge=1)
+    """Turns that may run at once, over all sessions; one that waits for an ask of its own does not count."""
+    rate_per_session: float | None = Field(default=None, gt=0)
+    """Messages per second that one session takes in the long run; None: as fast as they come."""
+    rate_per_user: float | None = Field(default=None, gt=0)
+    """Messages per second that all sessions of one user take in the long run; None: as fast as they come."""
+    rate_burst: int = Field(default=10, ge=1)
+    """Messages that may come at once before either rate is felt."""
     message_bytes_max: int = Field(default=1024 * 1024, ge=1)
     """Encoded size of one message; a larger one is PayloadTooLarge."""
     state_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1)
@@ -41,6 +61,48 @@ class Settings(BaseModel):
     """Seconds a batch may take before new messages are refused with StoreUnavailable."""
     probe_interval_s: float = Field(default=1, gt=0)
     """Seconds between looks whether an unavailable store works again."""
+    interrupt_grace_s: float = Field(default=2, ge=0)
+    """Seconds that an interrupted or stopped turn may go on inside `turn.grace()`."""
+    crash_budget: int = Field(default=5, ge=1)
+    """Failed turns within `crash_window_s` that park a session."""
+    crash_window_s: float = Field(default=60, gt=0)
+    """Seconds for which a failed turn counts."""
+    parked_first_s: float = Field(default=1, gt=0)
+    """Seconds that a session is parked for the first time, at most; doubled until one of its turns succeeds."""
+    parked_max_s: float = Field(default=60, gt=0)
+    """Seconds that a session is parked at most, however often it was."""
+    breaker_failures: int = Field(default=10, ge=1)
+    """Activations of one session type that fail in a row within `breaker_window_s`, until no more are tried."""
+    breaker_window_s: float = Field(default=30, gt=0)
+    """Seconds for which a failed activation counts."""
+    breaker_open_s: float = Field(default=10, gt=0)
+    """Seconds until one activation of the type is tried again."""
+    idempotency_age_s: float = Field(default=86400, gt=0)
+    """Seconds for which the outcome of a message with a key is kept, and the same key gives the same outcome."""
+    idempotency_records_max: int = Field(default=10_000, ge=1)
+    """Outcomes younger than that which one session keeps; one more message with a key is CapacityExceeded."""
+    replay_events_max: int = Field(default=10_000, ge=1)
+    """Chunks of one turn that are kept for readers who come back."""
+    replay_bytes_max: int = Field(default=1024 * 1024, ge=1)
+    """Bytes of one turn's chunks that are kept for readers who come back."""
+    replay_age_s: float = Field(default=300, ge=0)
+    """Seconds after its end for which the chunks of a turn are kept."""
+    replay_ended_max: int = Field(default=10_000, ge=1)
+    """Ended turns whose chunks are kept, over all sessions."""
+    replay_ended_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
+    """Bytes of chunks of ended turns that are kept, over all sessions."""
+    delivery_first_s: float = Field(default=1, gt=0)
+    """Seconds before a failed delivery is tried again for the first time, at most; doubled at each try."""
+    delivery_max_s: float = Field(default=300, gt=0)
+    """Seconds between two tries of a delivery, at most."""
+    delivery_attempts_max: int = Field(default=20, ge=1)
+    """Tries of one delivery; after the last one it is a dead letter."""
+    delivery_timeout_s: float = Field(default=30, gt=0)
+    """Seconds that one try of a delivery may take."""
+    delivery_concurrent_max: int = Field(default=64, ge=1)
+    """Sessions that deliver at once; each delivers one thing at a time."""
+    loop_stall_s: float = Field(default=1, gt=0)
+    """Seconds for which something may block the event loop before it is reported, with the stack of the loop."""
     drain_deadline_s: float = Field(default=30, gt=0)
     """Seconds that `close` waits for accepted turns before it cancels them."""
     durability: Durability = "full"
