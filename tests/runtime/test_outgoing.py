@@ -259,7 +259,7 @@ def test_in_a_delivery_there_is_no_state_and_no_turn() -> None:
     session = session_in(Chat, frame)
 
     assert session.deps == "deps"
-    assert session.info == "who it is"
+    assert session.info == "who it is"  # type: ignore[comparison-overlap]
     assert frame.delivery.key == "t1-1.0"
     with pytest.raises(
         ConfigurationError, match=r"^Chat\.send has no self\.state: a delivery runs beside the session'"
