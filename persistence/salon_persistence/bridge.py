@@ -10,9 +10,9 @@ from typing import Protocol
 
 from salon_persistence.host import HostPort
 from salon_persistence.inline import InlineStorage
-from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.records import LogPage, Record, SessionRow, SnapshotRecord, StoredSession
 from salon_persistence.storage_thread import StorageThread
-from salon_persistence.store import Address, Outcome, SessionQuery, Store, StoreInfo
+from salon_persistence.store import Address, LetterQuery, Outcome, SessionQuery, Store, StoredLetter, StoreInfo
 
 
 class Bridge(Protocol):
@@ -22,7 +22,7 @@ class Bridge(Protocol):
         """Open the store. Raises what `Store.open` raises."""
         ...
 
-    def commit(self, record: TurnRecord, done: Callable[[Outcome], None]) -> None:
+    def commit(self, record: Record, done: Callable[[Outcome], None]) -> None:
         """Hand the record over; `done` is called on the host loop, after this has returned, in the order of hand-over.
 
         It is told the truth at every durability: whoever lets replies out before their write does so by itself.
@@ -38,6 +38,12 @@ class Bridge(Protocol):
     async def find(self, query: SessionQuery) -> Sequence[SessionRow]: ...
 
     async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]: ...
+
+    async def mail_waits(self, after_sid: int, limit: int) -> Sequence[tuple[int, str]]: ...
+
+    async def letters(self, query: LetterQuery) -> Sequence[StoredLetter]: ...
+
+    async def letter(self, id: str) -> StoredLetter | None: ...
 
     async def probe(self) -> None: ...
 

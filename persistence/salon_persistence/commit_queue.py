@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from salon_persistence.errors import StoreFailed
 from salon_persistence.image import weight
-from salon_persistence.records import SnapshotRecord, TurnRecord
+from salon_persistence.records import Mail, Record, SnapshotRecord, TurnRecord
 from salon_persistence.store import BlockingWriter, Outcome, Store
 
 LOG = logging.getLogger("salon_persistence")
@@ -19,15 +19,15 @@ BATCH_RECORDS_MAX = 4096
 BATCH_BYTES_MAX = 16 * 1024 * 1024
 KEPT_AT_ONCE_MAX = 8
 """Snapshots in one transaction, about a millisecond: no turn is committed meanwhile."""
-TURN_BATCHES_BETWEEN_KEEPS = 8
-"""Batches of turns that may overtake a waiting snapshot; it then goes before the next."""
+BATCHES_BETWEEN_KEEPS = 8
+"""Batches of turns and notes that may overtake a waiting snapshot; it then goes before the next."""
 
 
 @dataclass(slots=True)
-class Turns:
-    """A batch of turns; its answers are called in this order."""
+class Commits:
+    """A batch of turns and notes; its answers are called in this order."""
 
-    records: Sequence[TurnRecord]
+    records: Sequence[Record]
     dones: Sequence[Done]
 
     async def write(self, store: Store) -> Sequence[Outcome]:
@@ -51,7 +51,7 @@ class Snapshots:
         return _one_each(writer.keep(self.records), self.records)
 
 
-Batch: TypeAlias = Turns | Snapshots
+Batch: TypeAlias = Commits | Snapshots
 
 
 def _one_each(outcomes: Sequence[Outcome], records: Sequence[object]) -> Sequence[Outcome]:
@@ -73,40 +73,56 @@ class CommitQueue:
     """Filled by one thread and emptied by one, which may be another: the deques alone are shared."""
 
     def __init__(self) -> None:
-        self._turns: deque[tuple[TurnRecord, Done]] = deque()
+        self._records: deque[tuple[Record, Done]] = deque()
         self._snapshots: deque[tuple[SnapshotRecord, Done]] = deque()
         self._overtaken = 0
 
     def __bool__(self) -> bool:
-        return bool(self._turns or self._snapshots)
+        return bool(self._records or self._snapshots)
 
-    def add_turn(self, record: TurnRecord, done: Done) -> None:
-        self._turns.append((record, done))
+    def add(self, record: Record, done: Done) -> None:
+        self._records.append((record, done))
 
     def add_snapshot(self, snapshot: SnapshotRecord, done: Done) -> None:
         self._snapshots.append((snapshot, done))
 
     def next(self) -> Batch | None:
-        """Turns first, but a waiting snapshot is overtaken by so many batches only."""
-        if self._turns and not (self._snapshots and self._overtaken >= TURN_BATCHES_BETWEEN_KEEPS):
+        """Turns and notes first, but a waiting snapshot is overtaken by so many batches only."""
+        if self._records and not (self._snapshots and self._overtaken >= BATCHES_BETWEEN_KEEPS):
             self._overtaken += 1 if self._snapshots else 0
-            return self._next_turns()
+            return self._next_commits()
         if self._snapshots:
             self._overtaken = 0
             return self._next_snapshots()
         return None
 
-    def _next_turns(self) -> Turns:
-        records: list[TurnRecord] = []
+    def _next_commits(self) -> Commits:
+        records: list[Record] = []
         dones: list[Done] = []
         room = BATCH_BYTES_MAX
-        while self._turns and len(records) < BATCH_RECORDS_MAX and room > 0:
-            record, done = self._turns.popleft()
+        while self._records and len(records) < BATCH_RECORDS_MAX and room > 0:
+            record, done = self._records.popleft()
             records.append(record)
             dones.append(done)
-            room -= weight(record)
-        return Turns(records, dones)
+            room -= _size(record)
+        return Commits(records, dones)
 
     def _next_snapshots(self) -> Snapshots:
         taken = [self._snapshots.popleft() for _ in range(min(len(self._snapshots), KEPT_AT_ONCE_MAX))]
         return Snapshots([snapshot for snapshot, _ in taken], [done for _, done in taken])
+
+
+def _size(record: Record) -> int:
+    """Bytes that writing it takes, without the few of its frames."""
+    if isinstance(record, TurnRecord):
+        size = weight(record)
+        for child in record.children:
+            size += _size(child)
+    else:
+        size = 0
+    return size + _mail_size(record.mail) if record.mail is not None else size
+
+
+def _mail_size(mail: Mail) -> int:
+    parts = (mail.inbox_added, mail.progress, mail.steps, mail.outbox_added, mail.dead_letters)
+    return sum(len(row.body) for rows in parts for row in rows)

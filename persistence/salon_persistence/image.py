@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from salon_persistence.errors import CorruptRecord
+from salon_persistence.ledger import Ledger
 from salon_persistence.log_image import LogImage
 from salon_persistence.records import (
     LedgerEntry,
@@ -22,6 +23,9 @@ TAIL_TURNS_MAX = 64
 """Turns after the last snapshot that an activation may have to read: measured, 1 ms of replay."""
 TAIL_BYTES_MIN = 32 * 1024
 """Below it a snapshot costs more than the replay that it saves: measured, 0.5 ms against 64 turns of 200 bytes."""
+
+ENTRY_BYTES = 64
+"""Of a ledger entry beside its reply, about."""
 
 NO_LOGS: Mapping[str, LogImage] = MappingProxyType({})
 """Shared by the images without logs: an empty dictionary has 64 bytes."""
@@ -49,7 +53,8 @@ class SessionImage:
         self.schema_version: int = 1
         self.state: dict[str, bytes] = {}
         self.logs: Mapping[str, LogImage] = NO_LOGS
-        self.ledger: dict[str, LedgerEntry] | None = None
+        self.ledger: Ledger | None = None
+        """None while nothing was recorded."""
         self.tail_turns = 0
         self.tail_bytes = 0
         self.snapshot_bytes = 0
@@ -66,11 +71,16 @@ class SessionImage:
         for delta in record.logs:
             self.log(delta.field).apply(delta)
         if record.ledger:
-            self.ledger = {**(self.ledger or {}), **{entry.key: entry for entry in record.ledger}}
+            self._record(record.ledger)
         self.version = record.version
         self.schema_version = record.schema_version
         self.tail_turns += 1
         self.tail_bytes += weight(record)
+
+    def _record(self, entries: Sequence[LedgerEntry]) -> None:
+        ledger = self.ledger = self.ledger or Ledger()
+        for entry in entries:
+            ledger.add(entry)
 
     def log(self, field: str) -> LogImage:
         log = self.logs.get(field)
@@ -108,7 +118,7 @@ class SessionImage:
             schema_version=self.schema_version,
             state=dict(self.state),
             logs=shapes,
-            ledger=tuple((self.ledger or {}).values()),
+            ledger=tuple(self.ledger) if self.ledger else (),
             pages=pages,
             pages_dropped=dropped,
         )
@@ -133,6 +143,8 @@ def weight(record: TurnRecord) -> int:
     for delta in record.logs:
         for _, data in delta.items:
             size += len(data)
+    for entry in record.ledger:
+        size += ENTRY_BYTES + len(entry.reply)
     return size
 
 
@@ -154,7 +166,7 @@ def _start_from(image: SessionImage, snapshot: SnapshotRecord) -> None:
     image.schema_version = snapshot.schema_version
     image.state = dict(snapshot.state)
     image.snapshot_bytes = sum(map(len, image.state.values()))
-    image.ledger = {entry.key: entry for entry in snapshot.ledger} or None
+    image.ledger = Ledger(snapshot.ledger) if snapshot.ledger else None
     for field, shape in snapshot.logs.items():
         image.logs = {**image.logs, field: LogImage(shape)}
     for page in sorted(snapshot.pages, key=lambda page: -page.first):

@@ -3,11 +3,21 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from salon_persistence.commit_queue import Batch, CommitQueue, Done, Turns, answer
+from salon_persistence.commit_queue import Batch, CommitQueue, Commits, Done, answer
 from salon_persistence.errors import StoreError, StoreFailed
 from salon_persistence.host import HostPort, Promise, settle
-from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
-from salon_persistence.store import Address, Outcome, Refused, SessionQuery, Store, StoreInfo, Unknown
+from salon_persistence.records import LogPage, Record, SessionRow, SnapshotRecord, StoredSession
+from salon_persistence.store import (
+    Address,
+    LetterQuery,
+    Outcome,
+    Refused,
+    SessionQuery,
+    Store,
+    StoredLetter,
+    StoreInfo,
+    Unknown,
+)
 
 
 class InlineStorage:
@@ -32,11 +42,11 @@ class InlineStorage:
         self._host.spawn(self._serve)
         return info
 
-    def commit(self, record: TurnRecord, done: Done) -> None:
+    def commit(self, record: Record, done: Done) -> None:
         if self._stopped is not None:
             self._host.post(done, Refused(self._stopped))
             return
-        self._queue.add_turn(record, done)
+        self._queue.add(record, done)
         self._since.append(self._monotonic())
         self._rouse()
 
@@ -55,6 +65,15 @@ class InlineStorage:
 
     async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]:
         return await self._opened().read_pages(sid, field, before, items)
+
+    async def mail_waits(self, after_sid: int, limit: int) -> Sequence[tuple[int, str]]:
+        return await self._opened().mail_waits(after_sid, limit)
+
+    async def letters(self, query: LetterQuery) -> Sequence[StoredLetter]:
+        return await self._opened().letters(query)
+
+    async def letter(self, id: str) -> StoredLetter | None:
+        return await self._opened().letter(id)
 
     async def probe(self) -> None:
         await self._opened().probe()
@@ -98,7 +117,7 @@ class InlineStorage:
             settle(self._ended, None)
 
     def _answer(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
-        if isinstance(batch, Turns):
+        if isinstance(batch, Commits):
             for _ in batch.records:
                 self._since.popleft()
         answer(batch, outcomes)

@@ -18,13 +18,10 @@ from salon_persistence.errors import CorruptRecord, RecordRefused
 from salon_persistence.header import Kind, seal, unseal
 from salon_persistence.records import (
     NOTHING,
-    DeadLetterRow,
-    InboxRow,
     LedgerEntry,
     LogDelta,
     LogPage,
     LogShape,
-    OutboxRow,
     Reminder,
     SessionRow,
     SnapshotRecord,
@@ -39,7 +36,10 @@ _KIND_TURN = int(Kind.TURN)
 
 # Keys of a turn's body.
 _TURN, _AT, _WHOLE, _STATE, _LOGS, _CREATED, _ROW, _ACTIVITY, _DEADLINE, _GENERATION = range(1, 11)
-_REMINDERS, _INBOX_ADDED, _INBOX_SETTLED, _OUTBOX, _LEDGER, _DEAD_LETTERS = range(11, 17)
+_REMINDERS = 11
+_OLD_LEDGER = 15
+"""Entries in the order that they had in layout 1, which also had mail in 12, 13, 14 and 16; no release wrote any."""
+_LEDGER = 17
 
 # Keys of a snapshot's body.
 _SNAPSHOT_STATE, _SNAPSHOT_LOGS, _SNAPSHOT_LEDGER = 1, 2, 3
@@ -75,11 +75,11 @@ def encode_turn(record: TurnRecord, sid: int) -> bytes:
     if record.generation:
         parts[_GENERATION] = record.generation
     if record.ledger:
-        parts[_LEDGER] = [_from_entry(entry) for entry in record.ledger]
+        parts[_LEDGER] = [from_entry(entry) for entry in record.ledger]
     if touches_row(record) or record.whole:
         _add_standing(parts, record)
-    if record.reminders or record.inbox_added or record.inbox_settled or record.outbox or record.dead_letters:
-        _add_mail(parts, record)
+    if record.reminders:
+        parts[_REMINDERS] = [_from_reminder(reminder) for reminder in record.reminders]
     return _sealed(_KIND_TURN, record.schema_version, sid, record.version, parts)
 
 
@@ -106,7 +106,7 @@ def encode_snapshot(record: SnapshotRecord) -> bytes:
     if record.logs:
         parts[_SNAPSHOT_LOGS] = {name: _from_shape(shape) for name, shape in record.logs.items()}
     if record.ledger:
-        parts[_SNAPSHOT_LEDGER] = [_from_entry(entry) for entry in record.ledger]
+        parts[_SNAPSHOT_LEDGER] = [from_entry(entry) for entry in record.ledger]
     return _sealed(Kind.SNAPSHOT, record.schema_version, record.sid, record.version, parts)
 
 
@@ -122,7 +122,7 @@ def decode_snapshot(data: bytes, sid: int, version: int) -> SnapshotBody:
             schema_version,
             dict(parts[_SNAPSHOT_STATE]),
             {name: _to_shape(shape) for name, shape in parts.get(_SNAPSHOT_LOGS, _EMPTY).items()},
-            tuple(LedgerEntry(*entry[:7]) for entry in parts.get(_SNAPSHOT_LEDGER, ())),
+            tuple(to_entry(entry) for entry in parts.get(_SNAPSHOT_LEDGER, ())),
         )
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise _shapeless(Kind.SNAPSHOT) from error
@@ -212,19 +212,6 @@ def _add_standing(parts: dict[int, Any], record: TurnRecord) -> None:
         parts[_ROW] = _from_row(record.row)
 
 
-def _add_mail(parts: dict[int, Any], record: TurnRecord) -> None:
-    if record.reminders:
-        parts[_REMINDERS] = [_from_reminder(reminder) for reminder in record.reminders]
-    if record.inbox_added:
-        parts[_INBOX_ADDED] = [_from_inbox(row) for row in record.inbox_added]
-    if record.inbox_settled:
-        parts[_INBOX_SETTLED] = record.inbox_settled
-    if record.outbox:
-        parts[_OUTBOX] = [(row.key, row.kind, row.schema_version, row.body) for row in record.outbox]
-    if record.dead_letters:
-        parts[_DEAD_LETTERS] = [_from_dead_letter(row) for row in record.dead_letters]
-
-
 def _turn(parts: dict[int, Any], sid: int, version: int, schema_version: int) -> TurnRecord:
     return TurnRecord(
         sid=sid,
@@ -241,11 +228,7 @@ def _turn(parts: dict[int, Any], sid: int, version: int, schema_version: int) ->
         activity_us=parts.get(_ACTIVITY),
         deadline_us=parts.get(_DEADLINE),
         reminders=tuple(Reminder(*reminder[:7]) for reminder in parts.get(_REMINDERS, ())),
-        inbox_added=tuple(InboxRow(*row[:11]) for row in parts.get(_INBOX_ADDED, ())),
-        inbox_settled=tuple(parts.get(_INBOX_SETTLED, ())),
-        outbox=tuple(OutboxRow(*row[:4]) for row in parts.get(_OUTBOX, ())),
-        ledger=tuple(LedgerEntry(*entry[:7]) for entry in parts.get(_LEDGER, ())),
-        dead_letters=tuple(DeadLetterRow(*row[:8]) for row in parts.get(_DEAD_LETTERS, ())),
+        ledger=_ledger(parts),
     )
 
 
@@ -309,21 +292,26 @@ def _to_row(fields: Sequence[Any] | None) -> SessionRow | None:
     )
 
 
-def _from_entry(entry: LedgerEntry) -> tuple[Any, ...]:
-    end = (entry.turn, entry.outcome, entry.at_us, entry.reply_schema, entry.reply)
-    return (entry.key, entry.fingerprint, *end)
+def _ledger(parts: dict[int, Any]) -> tuple[LedgerEntry, ...]:
+    if _LEDGER in parts:
+        return tuple(to_entry(entry) for entry in parts[_LEDGER])
+    return tuple(_to_old_entry(entry) for entry in parts.get(_OLD_LEDGER, ()))
+
+
+def from_entry(entry: LedgerEntry) -> tuple[Any, ...]:
+    front = (entry.turn, entry.outcome, entry.at_us, entry.key, entry.fingerprint)
+    return (*front, entry.message_schema, entry.reply_schema, entry.reply, entry.chunks, entry.attempt)
+
+
+def to_entry(fields: Sequence[Any]) -> LedgerEntry:
+    return LedgerEntry(*fields[:10])
+
+
+def _to_old_entry(fields: Sequence[Any]) -> LedgerEntry:
+    key, fingerprint, turn, outcome, at_us, reply_schema, reply = fields[:7]
+    return LedgerEntry(turn, outcome, at_us, key, fingerprint, reply_schema=reply_schema, reply=reply)
 
 
 def _from_reminder(reminder: Reminder) -> tuple[Any, ...]:
     when = (reminder.name, reminder.due_us, reminder.every_us, reminder.missed)
     return (*when, reminder.message, reminder.schema_version, reminder.body)
-
-
-def _from_inbox(row: InboxRow) -> tuple[Any, ...]:
-    place = (row.sid, row.turn, row.position, row.priority)
-    return (*place, row.message, row.schema_version, row.body, row.key, row.deadline_us, row.attempts, row.started)
-
-
-def _from_dead_letter(row: DeadLetterRow) -> tuple[Any, ...]:
-    letter = (row.turn, row.reason, row.message, row.schema_version, row.body)
-    return (*letter, row.attempts, row.cause, row.state_version)

@@ -10,9 +10,20 @@ from typing import Literal
 from salon_persistence.errors import NameTaken, RecordRefused, StoreError, StoreFailed, StoreInUse
 from salon_persistence.journal import encode_page, encode_snapshot, encode_turn
 from salon_persistence.log_image import dead_pages
-from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.records import LogPage, NoteRecord, Record, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 from salon_persistence.recovery import SnapshotRow, pages_before, recover
-from salon_persistence.store import Address, Applied, ByPublicId, Fenced, Outcome, Refused, SessionQuery, StoreInfo
+from salon_persistence.store import (
+    Address,
+    Applied,
+    ByPublicId,
+    Fenced,
+    LetterQuery,
+    Outcome,
+    Refused,
+    SessionQuery,
+    StoredLetter,
+    StoreInfo,
+)
 
 FORMAT = 1
 INTEGER_MAX = 2**63 - 1
@@ -111,7 +122,7 @@ class MemoryStore:
             warnings=("Nothing survives this process: the store is memory://.",),
         )
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         self.file.wall_us = max(self.file.wall_us, self._wall_us())
         return [self._fenced() or self._commit(record) for record in batch]
 
@@ -142,6 +153,18 @@ class MemoryStore:
         session = self.file.sessions.get(sid)
         return pages_before(session, sid, field, before, items) if session else ()
 
+    async def mail_waits(self, after_sid: int, limit: int, /) -> Sequence[tuple[int, str]]:
+        self._readable()
+        return ()
+
+    async def letters(self, query: LetterQuery, /) -> Sequence[StoredLetter]:
+        self._readable()
+        return ()
+
+    async def letter(self, id: str, /) -> StoredLetter | None:
+        self._readable()
+        return None
+
     async def probe(self) -> None:
         stopped = self._fenced()
         if isinstance(stopped, Refused):
@@ -166,8 +189,10 @@ class MemoryStore:
         if isinstance(self._stopped, Refused):
             raise self._stopped.error
 
-    def _commit(self, record: TurnRecord) -> Outcome:
+    def _commit(self, record: Record) -> Outcome:
         try:
+            if isinstance(record, NoteRecord) or record.mail is not None or record.children:
+                raise RecordRefused("This store keeps no mail yet.")
             if record.created is not None:
                 return self._create(record, record.created)
             return self._continue(record)

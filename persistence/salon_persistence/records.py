@@ -1,6 +1,7 @@
 """What crosses the border to a store: keys, versions and bytes, never objects of a session.
 
 A `TurnRecord` holds all that one turn may commit; parts that a turn does not use stay empty and cost nothing.
+A `NoteRecord` holds what is made durable beside turns: a message was accepted, a handler begins, a delivery is done.
 A `SnapshotRecord` holds a whole session at one version. A `StoredSession` is what a load brings back.
 Times are integer microseconds since 1970, UTC. Numbers of log items start at 0 and are never used twice.
 """
@@ -98,56 +99,151 @@ class Reminder:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A message that was accepted for later; its receiver may be another session than the turn's."""
+    """A message that was accepted for later."""
 
+    number: int
+    """Of its turn: the order of admission; never used again, and unique in the store."""
     sid: int
-    turn: str
-    position: int
+    """The receiver. 0: the session that the record creates; -(i + 1): child i of the record that adds the row."""
     priority: int
+    """0 high, 1 normal, 2 low."""
     message: str
     schema_version: int
     body: bytes
     key: str | None = None
+    fingerprint: bytes = b""
+    overlap: str = ""
     deadline_us: int | None = None
+    """Wall time; None: no deadline."""
+    accepted_us: int = 0
     attempts: int = 0
-    started: bool = False
+    """Begun so far."""
+    due_us: int | None = None
+    """Not to begin before: the back-off of a retry."""
+
+
+CHECKPOINT = 1
+CHUNKS = 2
+"""Kinds of progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressRow:
+    """What a running inbox turn keeps before its end; the same number, kind and ordinal replaces."""
+
+    number: int
+    """Of the turn; without its inbox row there is no progress, and the row is passed over."""
+    kind: int
+    """`CHECKPOINT` or `CHUNKS`."""
+    ordinal: int
+    """0 to 2 ** 32 - 1."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """The result of one step of a turn, or of all turns of one key; the same owner and name replaces."""
+
+    owner: str
+    """The id of a turn, or `key:` and the key."""
+    name: str
+    body: bytes
+    at_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
     """Something that leaves the process after the commit."""
 
+    number: int
+    """The order of delivery; never used again, and unique in the store."""
     key: str
     kind: str
     schema_version: int
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """How a keyed message ended, for the sender who asks again."""
-
-    key: str
-    fingerprint: bytes
-    turn: str
-    outcome: str
-    at_us: int
-    reply_schema: int = 1
-    reply: bytes = b""
+    attempts: int = 0
+    due_us: int | None = None
+    """Not to be tried before."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterRow:
-    """A message that will not run, with its bytes and the reason."""
+    """A message that will not run, or an outgoing one that will not leave, with its bytes and the reason."""
 
-    turn: str
+    id: str
+    """Unique in the store."""
+    kind: Literal["message", "outgoing"]
     reason: str
+    """`receiver_gone` is written by the store itself: the letter is the sender's, its `cause` names the receiver
+    as `s12`, its `id` is the turn that the message would have had, its `at_us` the time of the commit."""
     message: str
+    """Name of the message, or kind of the outgoing one."""
     schema_version: int
     body: bytes
+    at_us: int
     attempts: int = 0
     cause: str = ""
     state_version: int = 0
+    key: str | None = None
+    priority: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """How a message ended, for the sender who asks again: by turn, and by key if it has one."""
+
+    turn: str
+    outcome: str
+    at_us: int
+    key: str | None = None
+    fingerprint: bytes = b""
+    message_schema: int = 1
+    reply_schema: int = 1
+    reply: bytes = b""
+    chunks: int = 0
+    attempt: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Mail:
+    """What goes in and out of a session beside its state.
+
+    Rows that are named by number, owner or id must be the session's own; those that are not there are passed over.
+    Within one record what is dropped is dropped before anything is added.
+    """
+
+    inbox_added: Sequence[InboxRow] = ()
+    inbox_started: Sequence[tuple[int, int]] = ()
+    """(number, attempts): made durable before the handler begins."""
+    inbox_put_off: Sequence[tuple[int, int | None]] = ()
+    """(number, due_us)."""
+    inbox_settled: Sequence[int] = ()
+    """Numbers of rows that go; their progress goes with them."""
+    progress: Sequence[ProgressRow] = ()
+    progress_dropped: Sequence[int] = ()
+    """Numbers of turns all of whose progress goes, though their rows stay."""
+    steps: Sequence[StepRow] = ()
+    steps_dropped: Sequence[str] = ()
+    """Owners."""
+    outbox_added: Sequence[OutboxRow] = ()
+    outbox_tried: Sequence[tuple[int, int, int | None]] = ()
+    """(number, attempts, due_us)."""
+    outbox_settled: Sequence[int] = ()
+    dead_letters: Sequence[DeadLetterRow] = ()
+    dead_letters_dropped: Sequence[str] = ()
+    """Ids."""
+
+
+@dataclass(slots=True, kw_only=True)
+class NoteRecord:
+    """What is written between and during turns: outside the session's chain, and no version of it.
+
+    One that adds to the inbox holds only if the session is there, active, and of this generation.
+    """
+
+    sid: int
+    generation: int = 0
+    mail: Mail
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,11 +275,15 @@ class TurnRecord:
     deadline_us: int | None = None
     """None leaves the stored deadline as it is."""
     reminders: Sequence[Reminder] = ()
-    inbox_added: Sequence[InboxRow] = ()
-    inbox_settled: Sequence[str] = ()
-    outbox: Sequence[OutboxRow] = ()
     ledger: Sequence[LedgerEntry] = ()
-    dead_letters: Sequence[DeadLetterRow] = ()
+    mail: Mail | None = None
+    """Not in the journal: its rows have tables of their own, and a body stored twice is written twice."""
+    children: Sequence["TurnRecord"] = ()
+    """Sessions created in this very commit, each by a record with `created`, without children of its own."""
+
+
+Record: TypeAlias = TurnRecord | NoteRecord
+"""What a batch is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +339,11 @@ class StoredSession:
     """Its `pages` are those that hold the newest items of each log, as many as were asked for."""
     tail: Sequence[TurnRecord]
     """The turns after the snapshot, oldest first."""
+    inbox: Sequence[InboxRow] = ()
+    """In the order of their numbers."""
+    progress: Sequence[ProgressRow] = ()
+    """Of the inbox rows, by number, kind and ordinal."""
+    steps: Sequence[StepRow] = ()
+    """By owner and name."""
+    outbox: Sequence[OutboxRow] = ()
+    """In the order of their numbers."""

@@ -25,19 +25,21 @@ from contextvars import Context
 from typing import Any, TypeVar, cast
 
 from salon_persistence import files
-from salon_persistence.commit_queue import Batch, CommitQueue, Done, Turns, answer
+from salon_persistence.commit_queue import Batch, CommitQueue, Commits, Done, answer
 from salon_persistence.errors import StoreError, StoreFailed
 from salon_persistence.host import HostPort, Promise, settle, settle_error
-from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.records import LogPage, Record, SessionRow, SnapshotRecord, StoredSession
 from salon_persistence.spool import Spool
 from salon_persistence.store import (
     Address,
     BlockingWriter,
     LendsItsWriter,
+    LetterQuery,
     Outcome,
     Refused,
     SessionQuery,
     Store,
+    StoredLetter,
     StoreInfo,
     Unknown,
 )
@@ -90,10 +92,10 @@ class StorageThread:
         self._stopped = None
         return info
 
-    def commit(self, record: TurnRecord, done: Done) -> None:
+    def commit(self, record: Record, done: Done) -> None:
         if self._refuses(done):
             return
-        self._queue.add_turn(record, done)
+        self._queue.add(record, done)
         self._since.append(self._monotonic())
         self._rouse()
         if not self._assisting:
@@ -113,6 +115,15 @@ class StorageThread:
 
     async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]:
         return await self._ask(lambda: self._store.read_pages(sid, field, before, items))
+
+    async def mail_waits(self, after_sid: int, limit: int) -> Sequence[tuple[int, str]]:
+        return await self._ask(lambda: self._store.mail_waits(after_sid, limit))
+
+    async def letters(self, query: LetterQuery) -> Sequence[StoredLetter]:
+        return await self._ask(lambda: self._store.letters(query))
+
+    async def letter(self, id: str) -> StoredLetter | None:
+        return await self._ask(lambda: self._store.letter(id))
 
     async def probe(self) -> None:
         await self._ask(self._probe)
@@ -189,7 +200,7 @@ class StorageThread:
         self._host.later(ASSIST_EVERY_S, self._assist)
 
     def _answer(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
-        if isinstance(batch, Turns):
+        if isinstance(batch, Commits):
             for _ in batch.records:
                 self._since.popleft()
         answer(batch, outcomes)

@@ -4,7 +4,8 @@
     open()                 ->            takes ownership, raises the epoch durably
     commit(batch)          ->            one transaction; one outcome per record, in the order of the batch
     keep(snapshots)        ->            off the reply path; one outcome each
-    load, find, read_pages ->            the last committed truth, beside commits, never behind them
+    load, find, read_pages,
+    mail_waits, letters    ->            the last committed truth, beside commits, never behind them
     probe()                ->            after StoreUnavailable: does writing work again?
     close()                ->            gives up ownership
 
@@ -16,7 +17,15 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from salon_persistence.errors import StoreError
-from salon_persistence.records import Lifecycle, LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.records import (
+    DeadLetterRow,
+    Lifecycle,
+    LogPage,
+    Record,
+    SessionRow,
+    SnapshotRecord,
+    StoredSession,
+)
 
 
 @dataclass(slots=True)
@@ -28,6 +37,11 @@ class Applied:
 
     sid: int
     lsn: int
+    """0: a note, which has no row in the journal."""
+    children: Sequence[int] = ()
+    """Sids of the record's children, in their order."""
+    undelivered: Sequence[int] = ()
+    """Numbers of inbox rows that became dead letters, because their receiver was not there or not active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,28 @@ class SessionQuery:
     limit: int = 50
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterQuery:
+    """Dead letters of one session, or of all; newest last."""
+
+    sid: int | None = None
+    after: int | None = None
+    """Place of the last letter of the page before."""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLetter:
+    """A dead letter, and whose it is."""
+
+    place: int
+    """Grows from letter to letter, and is never used again."""
+    sid: int
+    public_id: str
+    type: str
+    row: DeadLetterRow
+
+
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
     """What a store says of itself when it has been opened, for the log and for health."""
@@ -118,8 +154,12 @@ class Store(Protocol):
 
     async def open(self) -> StoreInfo: ...
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
-        """At most one record per session in a batch."""
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
+        """Each record whole or not at all, as if one after the other.
+
+        At most one turn per session in a batch, and any number of notes.
+        An inbox row for another session that is not there or not active becomes a dead letter of the sender.
+        """
         ...
 
     async def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]: ...
@@ -134,6 +174,14 @@ class Store(Protocol):
         """Pages with numbers below `before`, newest first, until they hold `items` such numbers or no more exist."""
         ...
 
+    async def mail_waits(self, after_sid: int, limit: int, /) -> Sequence[tuple[int, str]]:
+        """(sid, public id) of active sessions with rows in inbox or outbox, in the order of sids above `after_sid`."""
+        ...
+
+    async def letters(self, query: LetterQuery, /) -> Sequence[StoredLetter]: ...
+
+    async def letter(self, id: str, /) -> StoredLetter | None: ...
+
     async def probe(self) -> None:
         """Returns when a write works; raises StoreUnavailable when it does not yet."""
         ...
@@ -144,7 +192,7 @@ class Store(Protocol):
 class BlockingWriter(Protocol):
     """`Store.commit` and `Store.keep` without the `await`."""
 
-    def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]: ...
+    def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]: ...
 
     def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]: ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from salon.testing import FaultyStore
-from salon_persistence.records import TurnRecord
+from salon_persistence.records import Record, TurnRecord
 from salon_persistence.store import Outcome, Store
 
 
@@ -13,6 +13,6 @@ class Recorder(FaultyStore):
         self.records: list[TurnRecord] = []
         """All turns that were handed over, in their order."""
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
-        self.records += batch
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
+        self.records += [record for record in batch if isinstance(record, TurnRecord)]
         return await super().commit(batch)

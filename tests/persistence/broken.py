@@ -6,6 +6,7 @@ from dataclasses import replace
 from salon_persistence.memory import MemoryStore
 from salon_persistence.records import (
     LogPage,
+    Record,
     SessionRow,
     SnapshotRecord,
     StoredSession,
@@ -18,9 +19,9 @@ from tests.persistence.places import MemoryPlace
 class AcknowledgesBeforeWriting(MemoryStore):
     """Writes a batch when the next one comes, or when it is closed."""
 
-    _held: Sequence[TurnRecord] = ()
+    _held: Sequence[Record] = ()
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         await super().commit(self._held)
         self._held = batch
         held = [record.sid or self.file.sid + 1 for record in batch]
@@ -28,15 +29,15 @@ class AcknowledgesBeforeWriting(MemoryStore):
 
 
 class ForgetsTheVersionCheck(MemoryStore):
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         for record in batch:
-            if session := self.file.sessions.get(record.sid):
+            if isinstance(record, TurnRecord) and (session := self.file.sessions.get(record.sid)):
                 record.version = session.version + 1
         return await super().commit(batch)
 
 
 class ForgetsTheGeneration(MemoryStore):
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         for record in batch:
             if session := self.file.sessions.get(record.sid):
                 record.generation = session.row.generation
@@ -44,7 +45,7 @@ class ForgetsTheGeneration(MemoryStore):
 
 
 class ForgetsTheEpoch(MemoryStore):
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         self._epoch = self.file.epoch
         return await super().commit(batch)
 
@@ -58,7 +59,7 @@ class ForgetsTheEpochForSnapshots(MemoryStore):
 
 
 class FencesForAMomentOnly(MemoryStore):
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         outcomes = await super().commit(batch)
         if self._stopped == Fenced(whole_store=True):
             self._epoch, self._stopped = self.file.epoch, None
@@ -74,12 +75,17 @@ class ForgetsTheLock(MemoryStore):
 class AppliesHalfARecord(MemoryStore):
     """State without lines, whenever a turn has both."""
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
-        return await super().commit([replace(record, logs=()) if record.state else record for record in batch])
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
+        return await super().commit(
+            [
+                replace(record, logs=()) if isinstance(record, TurnRecord) and record.state else record
+                for record in batch
+            ]
+        )
 
 
 class SwapsOutcomes(MemoryStore):
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         return list(reversed(await super().commit(batch)))
 
 
@@ -110,20 +116,20 @@ class ReusesNumbers(MemoryStore):
 class SpoilsTheBatch(MemoryStore):
     """One refusal refuses all."""
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         outcomes = await super().commit(batch)
         bad = next((outcome for outcome in outcomes if isinstance(outcome, Refused)), None)
         return outcomes if bad is None else [bad] * len(batch)
 
 
 class SaysAppliedWhenItRefused(MemoryStore):
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         outcomes = await super().commit(batch)
         return [Applied(1, 1) if isinstance(outcome, Refused) else outcome for outcome in outcomes]
 
 
 class TakesANameTwice(MemoryStore):
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         self.file.names.clear()
         return await super().commit(batch)
 
@@ -199,8 +205,10 @@ class KeepsTheEpoch(MemoryStore):
 
 
 class ForgetsActivity(MemoryStore):
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
-        return await super().commit([replace(record, activity_us=None) for record in batch])
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
+        return await super().commit(
+            [replace(record, activity_us=None) if isinstance(record, TurnRecord) else record for record in batch]
+        )
 
 
 class GoesBackToAnOlderSnapshot(MemoryStore):

@@ -3,13 +3,10 @@
 from typing import Any
 
 from salon_persistence.records import (
-    DeadLetterRow,
-    InboxRow,
     LedgerEntry,
     LogDelta,
     LogPage,
     LogShape,
-    OutboxRow,
     Reminder,
     SessionRow,
     SnapshotRecord,
@@ -52,13 +49,9 @@ EVERY_PART = TurnRecord(
     activity_us=6,
     deadline_us=7,
     reminders=(Reminder("r", None, 2, "skip", "say", 2, b"b"),),
-    inbox_added=(InboxRow(8, "1-82", 3, 1, "say", 2, b"b", "k", 9, 1, started=True),),
-    inbox_settled=("1-80",),
-    outbox=(OutboxRow("k", "text", 2, b"b"),),
-    ledger=(LedgerEntry("k", b"f", "1-81", "done", 5, 2, b"reply"),),
-    dead_letters=(DeadLetterRow("1-79", "crash", "say", 2, b"b", 3, "ValueError", 2),),
+    ledger=(LedgerEntry("t1-81", "done", 5, "k", b"f", 2, 3, b"reply", 4, 2),),
 )
-"""A turn in which no part is empty."""
+"""A turn in which no part of the journal's is empty."""
 
 
 def row(number: int = 1, **changes: Any) -> SessionRow:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import anyio
 
-from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
-from salon_persistence.store import Address, Applied, Outcome, SessionQuery, Store, StoreInfo
+from salon_persistence.records import LogPage, Record, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.store import Address, Applied, LetterQuery, Outcome, SessionQuery, Store, StoredLetter, StoreInfo
 
 
 @dataclass
@@ -43,15 +43,17 @@ class Held:
         self.is_open = True
         return StoreInfo("held://", b"", 1, "none", self.durability, 1, 0, clean=True)
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
-        self.batches.append([record.version for record in batch])
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
+        self.batches.append([record.version for record in batch if isinstance(record, TurnRecord)])
         self.threads.add(threading.current_thread().name)
         await self._let()
         if self.fails_with is not None:
             raise self.fails_with
-        outcomes = [self.answers.pop(0) if self.answers else Applied(record.sid, record.version) for record in batch]
+        outcomes = [self.answers.pop(0) if self.answers else _applied(record) for record in batch]
         self.written += [
-            record.version for record, got in zip(batch, outcomes, strict=True) if isinstance(got, Applied)
+            record.version
+            for record, got in zip(batch, outcomes, strict=True)
+            if isinstance(got, Applied) and isinstance(record, TurnRecord)
         ]
         return outcomes
 
@@ -74,6 +76,15 @@ class Held:
     async def read_pages(self, sid: int, field: str, before: int, items: int, /) -> Sequence[LogPage]:
         return ()
 
+    async def mail_waits(self, after_sid: int, limit: int, /) -> Sequence[tuple[int, str]]:
+        return ()
+
+    async def letters(self, query: LetterQuery, /) -> Sequence[StoredLetter]:
+        return ()
+
+    async def letter(self, id: str, /) -> StoredLetter | None:
+        return None
+
     async def probe(self) -> None:
         return None
 
@@ -83,6 +94,10 @@ class Held:
     async def _let(self) -> None:
         while not self.gate.is_set():  # noqa: ASYNC110  # The gate is opened by another thread.
             await anyio.sleep(0.0005)
+
+
+def _applied(record: Record) -> Applied:
+    return Applied(record.sid, record.version if isinstance(record, TurnRecord) else 0)
 
 
 def is_a_store(store: Held) -> Store:

@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from salon_persistence.records import (
+    CHECKPOINT,
+    CHUNKS,
     DeadLetterRow,
     InboxRow,
     LedgerEntry,
@@ -15,9 +17,11 @@ from salon_persistence.records import (
     LogPage,
     LogShape,
     OutboxRow,
+    ProgressRow,
     Reminder,
     SessionRow,
     SnapshotRecord,
+    StepRow,
     TurnRecord,
 )
 
@@ -115,11 +119,27 @@ rows = st.builds(
 deltas = st.builds(LogDelta, keys, small, small, items, cuts, redactions, numbered)
 reminders = st.builds(Reminder, keys, maybe_us, maybe_us, texts, texts, small, blobs)
 inbox_rows = st.builds(
-    InboxRow, small, keys, small, small, keys, small, blobs, maybe_text, maybe_us, small, st.booleans()
+    InboxRow, small, small, small, keys, small, blobs, maybe_text, blobs, texts, maybe_us, times_us, small, maybe_us
 )
-outbox_rows = st.builds(OutboxRow, keys, keys, small, blobs)
-ledger = st.builds(LedgerEntry, keys, blobs, keys, keys, times_us, small, blobs)
-dead_letters = st.builds(DeadLetterRow, keys, texts, keys, small, blobs, small, texts, small)
+progress = st.builds(ProgressRow, small, st.sampled_from([CHECKPOINT, CHUNKS]), small, blobs)
+steps = st.builds(StepRow, keys, keys, blobs, times_us)
+outbox_rows = st.builds(OutboxRow, small, keys, keys, small, blobs, small, maybe_us)
+dead_letters = st.builds(
+    DeadLetterRow,
+    keys,
+    st.sampled_from(["message", "outgoing"]),
+    texts,
+    keys,
+    small,
+    blobs,
+    times_us,
+    small,
+    texts,
+    small,
+    maybe_text,
+    small,
+)
+ledger = st.builds(LedgerEntry, keys, keys, times_us, maybe_text, blobs, small, small, blobs, small, small)
 
 
 def some(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -142,11 +162,7 @@ turns = st.builds(
     activity_us=st.none() | signed,
     deadline_us=st.none() | signed,
     reminders=some(reminders),
-    inbox_added=some(inbox_rows),
-    inbox_settled=some(keys),
-    outbox=some(outbox_rows),
     ledger=some(ledger),
-    dead_letters=some(dead_letters),
 )
 shapes = st.builds(LogShape, small, small, small, cuts, redactions)
 pages = st.builds(LogPage, keys, st.lists(st.tuples(small, blobs), min_size=1, max_size=4).map(tuple), numbered)

@@ -21,11 +21,11 @@ from salon_actors.hostloop import HostLoop, current_host_loop
 from salon_persistence.bridge import Bridge, bridge_for
 from salon_persistence.commit_queue import (
     BATCH_RECORDS_MAX,
+    BATCHES_BETWEEN_KEEPS,
     KEPT_AT_ONCE_MAX,
-    TURN_BATCHES_BETWEEN_KEEPS,
     CommitQueue,
+    Commits,
     Snapshots,
-    Turns,
 )
 from salon_persistence.errors import StoreFailed, StoreInUse, StoreUnavailable
 from salon_persistence.records import SnapshotRecord, TurnRecord
@@ -484,14 +484,14 @@ def test_turns_go_first_but_overtake_a_snapshot_only_so_often() -> None:
     queue, order = CommitQueue(), list[str]()
     queue.add_snapshot(snapshot(1, 1, 1), print)
     for version in range(1, 12):
-        queue.add_turn(turn(1, version), print)
+        queue.add(turn(1, version), print)
         batch = queue.next()
         order.append(type(batch).__name__)
     while batch := queue.next():
         order.append(type(batch).__name__)
 
-    assert order[:TURN_BATCHES_BETWEEN_KEEPS] == ["Turns"] * TURN_BATCHES_BETWEEN_KEEPS
-    assert order[TURN_BATCHES_BETWEEN_KEEPS] == "Snapshots"
+    assert order[:BATCHES_BETWEEN_KEEPS] == ["Commits"] * BATCHES_BETWEEN_KEEPS
+    assert order[BATCHES_BETWEEN_KEEPS] == "Snapshots"
     assert order.count("Snapshots") == 1
 
 
@@ -510,14 +510,14 @@ def test_snapshots_go_at_once_when_no_turn_waits_and_a_few_at_a_time() -> None:
 def test_a_batch_is_bounded_by_count_and_by_bytes() -> None:
     queue = CommitQueue()
     for version in range(1, BATCH_RECORDS_MAX + 2):
-        queue.add_turn(turn(1, version), print)
+        queue.add(turn(1, version), print)
     counted = [queue.next(), queue.next()]
     for version in range(1, 6):
-        queue.add_turn(turn(1, version, state={"blob": bytes(7_000_000)}), print)
+        queue.add(turn(1, version, state={"blob": bytes(7_000_000)}), print)
     weighed = [queue.next(), queue.next()]
 
-    assert [len(batch.records) for batch in counted if isinstance(batch, Turns)] == [BATCH_RECORDS_MAX, 1]
-    assert [len(batch.records) for batch in weighed if isinstance(batch, Turns)] == [3, 2]
+    assert [len(batch.records) for batch in counted if isinstance(batch, Commits)] == [BATCH_RECORDS_MAX, 1]
+    assert [len(batch.records) for batch in weighed if isinstance(batch, Commits)] == [3, 2]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -573,7 +573,7 @@ def test_a_host_that_dies_without_closing_does_not_hang_at_exit(tmp_path: Path, 
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(DYING), str(tmp_path / "chat.db"), backend]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
-    assert ended.stdout == "Applied(sid=1, lsn=1)\n"
+    assert ended.stdout == "Applied(sid=1, lsn=1, children=(), undelivered=())\n"
     assert ended.returncode == 0, ended.stderr
 
 

@@ -12,16 +12,18 @@ import pytest
 
 from salon.testing import Calls, Effect, FaultPoint, FaultyStore, When
 from salon_persistence.errors import StoreFailed, StoreUnavailable
-from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.records import LogPage, Record, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 from salon_persistence.store import (
     Address,
     Applied,
     ByPublicId,
     Fenced,
+    LetterQuery,
     Outcome,
     Refused,
     SessionQuery,
     Store,
+    StoredLetter,
     StoreInfo,
     Unknown,
 )
@@ -42,10 +44,11 @@ class Notebook:
         self.heard.append("open")
         return INFO
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         self.heard.append("commit")
-        self.versions |= {record.sid: record.version for record in batch}
-        return [Applied(record.sid, record.version) for record in batch]
+        versions = [record.version if isinstance(record, TurnRecord) else 0 for record in batch]
+        self.versions |= {record.sid: version for record, version in zip(batch, versions, strict=True)}
+        return [Applied(record.sid, version) for record, version in zip(batch, versions, strict=True)]
 
     async def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]:
         self.heard.append("keep")
@@ -62,6 +65,18 @@ class Notebook:
     async def read_pages(self, sid: int, field: str, before: int, items: int, /) -> Sequence[LogPage]:
         self.heard.append("read_pages")
         return []
+
+    async def mail_waits(self, after_sid: int, limit: int, /) -> Sequence[tuple[int, str]]:
+        self.heard.append("mail_waits")
+        return ()
+
+    async def letters(self, query: LetterQuery, /) -> Sequence[StoredLetter]:
+        self.heard.append("letters")
+        return ()
+
+    async def letter(self, id: str, /) -> StoredLetter | None:
+        self.heard.append("letters")
+        return None
 
     async def probe(self) -> None:
         self.heard.append("probe")
@@ -90,6 +105,14 @@ async def read_pages(store: Store) -> None:
     assert await store.read_pages(1, "lines", 10, 5) == []
 
 
+async def mail_waits(store: Store) -> None:
+    assert await store.mail_waits(0, 5) == ()
+
+
+async def letters(store: Store) -> None:
+    assert await store.letters(LetterQuery()) == ()
+
+
 async def probe(store: Store) -> None:
     await store.probe()
 
@@ -98,6 +121,8 @@ READING: dict[Calls, Callable[[Store], Awaitable[None]]] = {
     "load": load,
     "find": find,
     "read_pages": read_pages,
+    "mail_waits": mail_waits,
+    "letters": letters,
     "probe": probe,
 }
 

@@ -9,7 +9,7 @@ from salon_persistence.records import LogPage, SessionRow, StoredSession
 from salon_persistence.recovery import pages_before, recover
 from salon_persistence.sqlite import faults
 from salon_persistence.sqlite.rows import COLUMNS, SessionRows, session_row
-from salon_persistence.store import Address, ByPublicId, SessionQuery
+from salon_persistence.store import Address, ByPublicId, LetterQuery, SessionQuery, StoredLetter
 
 T = TypeVar("T")
 
@@ -39,6 +39,18 @@ def read_pages(connection: sqlite3.Connection, sid: int, field: str, before: int
 def find(connection: sqlite3.Connection, query: SessionQuery) -> Sequence[SessionRow]:
     sql, parameters = find_statement(query)
     return _in_one_moment(connection, lambda: tuple(map(session_row, connection.execute(sql, parameters))))
+
+
+def mail_waits(connection: sqlite3.Connection, after_sid: int, limit: int) -> Sequence[tuple[int, str]]:
+    return ()
+
+
+def letters(connection: sqlite3.Connection, query: LetterQuery) -> Sequence[StoredLetter]:
+    return ()
+
+
+def letter(connection: sqlite3.Connection, id: str) -> StoredLetter | None:
+    return None
 
 
 def find_statement(query: SessionQuery) -> tuple[str, list[Any]]:

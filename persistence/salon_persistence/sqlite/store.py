@@ -10,13 +10,22 @@ import aiosqlite
 
 from salon_persistence import files
 from salon_persistence.errors import StoreFailed, StoreInUse, StoreUnavailable
-from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.records import LogPage, Record, SessionRow, SnapshotRecord, StoredSession
 from salon_persistence.sqlite import opening, reader
 from salon_persistence.sqlite.connection import ErrandConnection, run
 from salon_persistence.sqlite.layout import LAYOUT
 from salon_persistence.sqlite.opening import Durability, Ownership
 from salon_persistence.sqlite.writer import Writer
-from salon_persistence.store import Address, BlockingWriter, Outcome, Refused, SessionQuery, StoreInfo
+from salon_persistence.store import (
+    Address,
+    BlockingWriter,
+    LetterQuery,
+    Outcome,
+    Refused,
+    SessionQuery,
+    StoredLetter,
+    StoreInfo,
+)
 
 T = TypeVar("T")
 
@@ -98,7 +107,7 @@ class SqliteStore:
         self._writer = await run(self._writing, partial(self._new_writer, ownership))
         return self._info(ownership)
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         try:
             return await self._write(lambda writer: writer.commit(batch))
         except StoreFailed as error:
@@ -118,6 +127,15 @@ class SqliteStore:
 
     async def read_pages(self, sid: int, field: str, before: int, items: int, /) -> Sequence[LogPage]:
         return await self._read(partial(reader.read_pages, sid=sid, field=field, before=before, items=items))
+
+    async def mail_waits(self, after_sid: int, limit: int, /) -> Sequence[tuple[int, str]]:
+        return await self._read(partial(reader.mail_waits, after_sid=after_sid, limit=limit))
+
+    async def letters(self, query: LetterQuery, /) -> Sequence[StoredLetter]:
+        return await self._read(partial(reader.letters, query=query))
+
+    async def letter(self, id: str, /) -> StoredLetter | None:
+        return await self._read(partial(reader.letter, id=id))
 
     async def probe(self) -> None:
         await self._write(Writer.probe)

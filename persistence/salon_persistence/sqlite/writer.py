@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from salon_persistence.errors import RecordRefused, StoreError, StoreFailed, StoreUnavailable
 from salon_persistence.journal import encode_turn, touches_row
-from salon_persistence.records import SnapshotRecord, TurnRecord
+from salon_persistence.records import NoteRecord, Record, SnapshotRecord, TurnRecord
 from salon_persistence.sqlite import faults
 from salon_persistence.sqlite.pruning import Pruning
 from salon_persistence.sqlite.rows import FACTS, facts_of
@@ -87,7 +87,7 @@ class Writer:
         self._heads: dict[int, int] = {}
         self._pruning = Pruning()
 
-    def commit(self, batch: Sequence[TurnRecord]) -> list[Outcome]:
+    def commit(self, batch: Sequence[Record]) -> list[Outcome]:
         if self.stopped is not None:
             return [self.stopped] * len(batch)
         lsn, sid = self.marks.lsn, self.marks.sid
@@ -273,8 +273,10 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
 
-def prepare(record: TurnRecord, lsn: int, new_sid: int) -> Write:
+def prepare(record: Record, lsn: int, new_sid: int) -> Write:
     """The record's bytes, before any transaction. Raises RecordRefused when it has none."""
+    if isinstance(record, NoteRecord) or record.mail is not None or record.children:
+        raise RecordRefused("This store keeps no mail yet.")
     sid = record.sid
     if record.created is not None and sid == 0 and record.version == 1:
         sid = new_sid

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-Verb: TypeAlias = Literal["commit", "keep", "load", "find", "read_pages", "probe"]
+Verb: TypeAlias = Literal["commit", "keep", "load", "find", "read_pages", "mail_waits", "letters", "probe"]
 Calls: TypeAlias = Verb | Literal["write", "read", "any"]
-"""One verb, or `write` (commit, keep), `read` (load, find, read_pages), or `any` of the six."""
+"""One verb, or `write` (commit, keep), `read` (load, find, read_pages, mail_waits, letters), or `any` of the eight."""
 When: TypeAlias = Literal["before", "instead", "after"]
 Effect: TypeAlias = Literal["refuse", "unknown", "fence", "lose", "stall", "die"]
 
 WRITES: Final = frozenset[Verb](("commit", "keep"))
-READS: Final = frozenset[Verb](("load", "find", "read_pages"))
+READS: Final = frozenset[Verb](("load", "find", "read_pages", "mail_waits", "letters"))
 PLACES: Final[Mapping[Effect, tuple[When, ...]]] = MappingProxyType(
     {
         "refuse": ("instead", "after"),

@@ -20,21 +20,23 @@ from typing import Final, Literal, TypeVar
 from salon.testing.faults import Calls, Effect, FaultPoint, Verb, covers
 from salon.testing.latch import Latch
 from salon_persistence.errors import StoreError, StoreFailed, StoreUnavailable
-from salon_persistence.records import LogPage, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.records import LogPage, Record, SessionRow, SnapshotRecord, StoredSession
 from salon_persistence.store import (
     Address,
     Applied,
     Fenced,
+    LetterQuery,
     Outcome,
     Refused,
     SessionQuery,
     Store,
+    StoredLetter,
     StoreInfo,
     Unknown,
 )
 
 T = TypeVar("T")
-W = TypeVar("W", TurnRecord, SnapshotRecord)
+W = TypeVar("W", Record, SnapshotRecord)
 
 NOWHERE: Final = 1 << 40
 """Numbers from here on are given to sessions and rows that were never written."""
@@ -129,7 +131,7 @@ class FaultyStore:
         """Close the inner store, also after a death: an operating system takes files and locks back from the dead."""
         await self.inner.close()
 
-    async def commit(self, batch: Sequence[TurnRecord], /) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Record], /) -> Sequence[Outcome]:
         return await self._write("commit", batch, self.inner.commit)
 
     async def keep(self, snapshots: Sequence[SnapshotRecord], /) -> Sequence[Outcome]:
@@ -143,6 +145,15 @@ class FaultyStore:
 
     async def read_pages(self, sid: int, field: str, before: int, items: int, /) -> Sequence[LogPage]:
         return await self._read("read_pages", lambda: self.inner.read_pages(sid, field, before, items))
+
+    async def mail_waits(self, after_sid: int, limit: int, /) -> Sequence[tuple[int, str]]:
+        return await self._read("mail_waits", lambda: self.inner.mail_waits(after_sid, limit))
+
+    async def letters(self, query: LetterQuery, /) -> Sequence[StoredLetter]:
+        return await self._read("letters", lambda: self.inner.letters(query))
+
+    async def letter(self, id: str, /) -> StoredLetter | None:
+        return await self._read("letters", lambda: self.inner.letter(id))
 
     async def probe(self) -> None:
         await self._read("probe", self.inner.probe)
@@ -234,7 +245,7 @@ class FaultyStore:
                 if latch in self._stalls:
                     self._stalls.remove(latch)
 
-    def _outcome(self, point: FaultPoint, record: TurnRecord | SnapshotRecord) -> Outcome:
+    def _outcome(self, point: FaultPoint, record: Record | SnapshotRecord) -> Outcome:
         match point.effect:
             case "refuse":
                 return Refused(_error("refuse"))
@@ -245,7 +256,7 @@ class FaultyStore:
             case effect:
                 return Unknown(_error(effect))
 
-    def _pretend(self, record: TurnRecord | SnapshotRecord) -> Applied:
+    def _pretend(self, record: Record | SnapshotRecord) -> Applied:
         with self._lock:
             self._lost += 1
             return Applied(record.sid or self._lost, self._lost)
