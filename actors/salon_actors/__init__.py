@@ -15,6 +15,9 @@ from salon_actors.behaviour import Raised as Raised
 from salon_actors.behaviour import Returned as Returned
 from salon_actors.clock import Clock as Clock
 from salon_actors.clock import SystemClock as SystemClock
+from salon_actors.envelope import HIGH as HIGH
+from salon_actors.envelope import LOW as LOW
+from salon_actors.envelope import NORMAL as NORMAL
 from salon_actors.envelope import Envelope as Envelope
 from salon_actors.errors import ActorError as ActorError
 from salon_actors.errors import ForeignCancellation as ForeignCancellation
@@ -32,6 +35,9 @@ from salon_actors.scheduler import Scheduler as Scheduler
 __all__ = [
     "CLOSED",
     "DEADLINE",
+    "HIGH",
+    "LOW",
+    "NORMAL",
     "Actor",
     "ActorError",
     "Behaviour",

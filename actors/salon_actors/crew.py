@@ -39,7 +39,7 @@ STRIDE_MAX = 64
 PARKED_MAX = 256
 """Workers kept for reuse; a parked task costs about 5 KB, a new one 10 µs."""
 
-IDLE, READY, RUNNING, HELD = Phase.IDLE, Phase.READY, Phase.RUNNING, Phase.HELD
+IDLE, READY, RUNNING, HELD, SUSPENDED = Phase.IDLE, Phase.READY, Phase.RUNNING, Phase.HELD, Phase.SUSPENDED
 
 
 class Crew(Generic[A, E]):
@@ -113,11 +113,16 @@ class Crew(Generic[A, E]):
             self._idle_waiters.clear()
 
     def go_on(self, actor: A) -> None:
-        """To the next message of the actor, if one waits."""
-        if actor.has_waiting:
+        """To the next message of the actor, if one waits that may run."""
+        if (mailbox := actor.mailbox) is None:
+            if actor.first is None:
+                actor.phase = IDLE
+            else:
+                self.make_ready(actor)
+        elif mailbox.has_next:
             self.make_ready(actor)
         else:
-            actor.phase = IDLE
+            actor.phase = SUSPENDED
 
     def make_ready(self, actor: A) -> None:
         actor.phase = READY
@@ -192,6 +197,8 @@ class Crew(Generic[A, E]):
                 envelope = actor.first
                 if envelope is not None and envelope.deadline > supervision.now:
                     actor.first = None
+                    supervision.messages -= 1
+                    supervision.size_bytes -= envelope.size_bytes
                 elif (envelope := self._take_timely(actor)) is None:
                     continue
                 actor.phase, actor.worker = RUNNING, worker
@@ -226,7 +233,7 @@ class Crew(Generic[A, E]):
         """The message to run. None: there is no turn now, because what waited has expired."""
         envelope = self._supervision.take(actor)
         if envelope is None:
-            actor.phase = IDLE
+            actor.phase = SUSPENDED if actor.is_suspended else IDLE
         elif envelope.deadline <= self._supervision.now:
             self._supervision.expire(actor, envelope, started=False)
             self.go_on(actor)
@@ -247,11 +254,13 @@ class Crew(Generic[A, E]):
         if not free:
             actor.phase = HELD
             self.held += 1
-        elif actor.first is None and actor.mailbox is None:
+        elif (mailbox := actor.mailbox) is None:  # What comes while a turn runs waits there.
             actor.phase = IDLE
-        else:
+        elif not mailbox.is_suspended or mailbox.has_next:
             actor.phase = READY
             self.ready.append(actor)
+        else:
+            actor.phase = SUSPENDED
         if error is not None and (end := deadly(error)) is not None:
             raise end
 

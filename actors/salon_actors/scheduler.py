@@ -15,7 +15,7 @@ from salon_actors.actor import Actor, Phase
 from salon_actors.behaviour import Behaviour
 from salon_actors.clock import Clock
 from salon_actors.crew import Crew
-from salon_actors.envelope import Envelope
+from salon_actors.envelope import CONTROL, Envelope
 from salon_actors.errors import MailboxFull, SchedulerClosed
 from salon_actors.hostloop import HostLoop
 from salon_actors.park import Promise
@@ -25,7 +25,7 @@ from salon_actors.supervision import Supervision, guarded
 A = TypeVar("A", bound=Actor[Any])
 E = TypeVar("E", bound=Envelope)
 
-IDLE, READY, HELD = Phase.IDLE, Phase.READY, Phase.HELD
+IDLE, READY, HELD, SUSPENDED = Phase.IDLE, Phase.READY, Phase.HELD, Phase.SUSPENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +131,19 @@ class Scheduler(Generic[A, E]):
             self._abandon(actor)
 
     def _abandon(self, actor: A) -> None:
+        self._supervision.resume(actor)
+        if actor.phase is SUSPENDED:
+            actor.phase = IDLE
         while (envelope := self._supervision.take(actor)) is not None:
             guarded(self._behaviour.abandon, actor, envelope)
 
     # Messages
 
-    def submit(self, actor: A, envelope: E) -> None:
+    def submit(self, actor: A, envelope: E, *, bounded: bool = True) -> None:
         """Let the message wait for its turn. Nothing is awaited; the turn starts at a later step of the loop.
+
+        Args:
+            bounded: False for what was accepted earlier and must not be refused now.
 
         Raises:
             MailboxFull: As many as may wait do wait; nothing was accepted.
@@ -148,25 +154,71 @@ class Scheduler(Generic[A, E]):
         if actor.phase is IDLE:
             actor.first = envelope
             actor.phase = READY
+            supervision = self._supervision
+            supervision.messages += 1
+            supervision.size_bytes += envelope.size_bytes
             self._ready.append(actor)
             if not self._waking:
                 self._crew.wake_one()
-        elif actor.depth >= self._mailbox_messages_max:
+        elif bounded and actor.depth >= self._mailbox_messages_max:
             raise MailboxFull(actor.depth, self._mailbox_messages_max)
         else:
-            self._supervision.mailbox(actor).put(envelope)
+            self._supervision.put(actor, envelope)
 
     def submit_control(self, actor: A, envelope: E) -> None:
         """Let something happen between turns, ahead of the messages of users and without a bound.
+
+        It sets the envelope's priority, and runs for a suspended actor too.
 
         Raises:
             SchedulerClosed: Not open; nothing was accepted.
         """
         if not self._crew.is_open:
             raise SchedulerClosed
-        self._supervision.mailbox(actor).put_control(envelope)
+        envelope.priority = CONTROL
+        self._supervision.put(actor, envelope)
+        if actor.phase is IDLE or actor.phase is SUSPENDED:
+            self._crew.make_ready(actor)
+
+    def put_back(self, actor: A, envelope: E) -> None:
+        """Let a message that was taken wait again, at the head of its lane and without a bound: for another attempt.
+
+        Also from within `Behaviour.finish` of its own turn. It counts as waiting, until its deadline.
+        If the scheduler closes, it is abandoned at once.
+        """
+        if not self._crew.is_open:
+            guarded(self._behaviour.abandon, actor, envelope)
+            return
+        self._supervision.put_back(actor, envelope)
         if actor.phase is IDLE:
             self._crew.make_ready(actor)
+
+    def withdraw(self, actor: A, envelope: E) -> bool:
+        """Take out a message that waits; nobody is told. False: it does not wait any more.
+
+        Linear in what waits for this actor.
+        """
+        return self._supervision.withdraw(actor, envelope)
+
+    def suspend(self, actor: A) -> None:
+        """Let no message of a user start until `resume`; harmless when it is suspended already.
+
+        A turn that runs goes on; control runs; what waits stays where it is, is refused when it is too much, and
+        expires when it is late. `wait_idle` does not wait for it.
+        """
+        self._supervision.suspend(actor)
+        if actor.phase is IDLE:
+            actor.phase = SUSPENDED
+
+    def resume(self, actor: A) -> None:
+        """Let the actor go on with what waits. Harmless when it is not suspended."""
+        self._supervision.resume(actor)
+        if actor.phase is not SUSPENDED:
+            return
+        if self._crew.is_open:
+            self._crew.go_on(actor)
+        else:
+            actor.phase = IDLE
 
     def release(self, actor: A) -> None:
         """The gate opened: the actor may take its next message. It must be held."""
@@ -213,6 +265,29 @@ class Scheduler(Generic[A, E]):
     def retired(self) -> Counter[str]:
         """Workers that were not reused, by the class of the message whose turn they had run."""
         return self._crew.retired.copy()
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Messages of users that wait, over all actors, and their bytes."""
+        return self._supervision.messages, self._supervision.size_bytes
+
+    def waiting(self, actor: A) -> list[E]:
+        """What waits, in the order in which it would run if nothing else came: control first."""
+        if actor.mailbox is not None:
+            return actor.mailbox.in_order()
+        return [] if actor.first is None else [actor.first]
+
+    def oldest(self, actor: A) -> E | None:
+        """Of the messages of users that wait, the one with the earliest `accepted_at`; of several, of least priority.
+
+        Within a lane the first one counts as the oldest.
+        """
+        return actor.first if actor.mailbox is None else actor.mailbox.oldest()
+
+    def oldest_age(self, actor: A, now: float) -> float:
+        """Seconds since the oldest was accepted; 0 when nothing waits."""
+        oldest = self.oldest(actor)
+        return 0.0 if oldest is None else max(0.0, now - oldest.accepted_at)
 
     def running(self) -> list[RunningTurn[A, E]]:
         return [

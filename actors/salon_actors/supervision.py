@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from salon_actors.actor import Actor
 from salon_actors.behaviour import DEADLINE, Behaviour
 from salon_actors.clock import Clock
-from salon_actors.envelope import Envelope
+from salon_actors.envelope import CONTROL, Envelope
 from salon_actors.hostloop import HostLoop
 from salon_actors.mailbox import Mailbox
 from salon_actors.park import Promise
@@ -39,7 +39,11 @@ class Supervision(Generic[A, E]):
         self.workers: dict[Worker[A, E], None] = {}
         """Every worker there is. A dict, because its order is the same in every run."""
         self.waiting: dict[A, None] = {}
-        """Actors with a mailbox, and none else: the scan costs nothing for those that are idle."""
+        """Actors with something in a mailbox, and none else: the scan costs nothing for those that are idle."""
+        self.messages = 0
+        """Of users, that wait for any actor; the crew counts those that it takes without a mailbox."""
+        self.size_bytes = 0
+        """Of those messages."""
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -59,27 +63,82 @@ class Supervision(Generic[A, E]):
             self.pause.set_result(None)
             self.pause = None
 
-    def mailbox(self, actor: A) -> Mailbox[E]:
-        """The actor's mailbox with everything that waits in it, and from now on looked after."""
-        if actor.mailbox is None:
+    def put(self, actor: A, envelope: E) -> None:
+        self._count(envelope)
+        self._mailbox(actor).put(envelope)
+
+    def put_back(self, actor: A, envelope: E) -> None:
+        """Ahead of those of its priority."""
+        self._count(envelope)
+        self._mailbox(actor).put_back(envelope)
+
+    def take(self, actor: A) -> E | None:
+        """The next message of the actor; None when nothing waits that may run."""
+        if (envelope := actor.first) is not None:
+            actor.first = None
+        elif (mailbox := actor.mailbox) is not None:
+            envelope = mailbox.take()
+            if not mailbox:
+                self._tidy(actor, mailbox)
+        if envelope is not None:
+            self._discount(envelope)
+        return envelope
+
+    def withdraw(self, actor: A, envelope: E) -> bool:
+        """Take this one out. False: it does not wait."""
+        if actor.first is envelope:
+            actor.first = None
+        elif (mailbox := actor.mailbox) is None or not mailbox.withdraw(envelope):
+            return False
+        elif not mailbox:
+            self._tidy(actor, mailbox)
+        self._discount(envelope)
+        return True
+
+    def suspend(self, actor: A) -> None:
+        """A suspended actor has a mailbox, even if it is empty: nobody who has none need be asked."""
+        if actor.first is not None:
+            self._mailbox(actor)
+        elif actor.mailbox is None:
             actor.mailbox = Mailbox[E]()
+        assert actor.mailbox is not None
+        actor.mailbox.is_suspended = True
+
+    def resume(self, actor: A) -> None:
+        if (mailbox := actor.mailbox) is not None:
+            mailbox.is_suspended = False
+            if not mailbox:
+                actor.mailbox = None
+
+    def _mailbox(self, actor: A) -> Mailbox[E]:
+        """The actor's mailbox with everything that waits in it, and from now on looked after: it is not left empty."""
+        if (mailbox := actor.mailbox) is None:
+            mailbox = actor.mailbox = Mailbox[E]()
             self.waiting[actor] = None
             self.wake()
             if actor.first is not None:
-                actor.mailbox.put(actor.first)
+                mailbox.put(actor.first)
                 actor.first = None
-        return actor.mailbox
+        elif mailbox.is_suspended:  # It may have been empty, and nobody looks after those.
+            self.waiting[actor] = None
+            self.wake()
+        return mailbox
 
-    def take(self, actor: A) -> E | None:
-        """The next message of the actor; None when nothing waits."""
-        if (envelope := actor.first) is not None:
-            actor.first = None
-        elif actor.mailbox is not None:
-            envelope = actor.mailbox.take()
-            if not actor.mailbox:
-                actor.mailbox = None
-                del self.waiting[actor]
-        return envelope
+    def _tidy(self, actor: A, mailbox: Mailbox[E]) -> None:
+        """The mailbox has become empty."""
+        self.waiting.pop(actor, None)
+        if not mailbox.is_suspended:
+            actor.mailbox = None
+
+    def _count(self, envelope: E) -> None:
+        if envelope.priority != CONTROL:
+            self.messages += 1
+            self.size_bytes += envelope.size_bytes
+
+    def _discount(self, envelope: E) -> None:
+        if envelope.priority != CONTROL:
+            self.messages -= 1
+            self.size_bytes -= envelope.size_bytes
 
     def cancel(self, worker: Worker[A, E], reason: str) -> None:
         worker.cancel(reason, self._clock.monotonic())
@@ -114,8 +173,9 @@ class Supervision(Generic[A, E]):
                 continue
             expired = actor.mailbox.take_expired(self.now)
             if not actor.mailbox:
-                actor.mailbox = None
-                del self.waiting[actor]
+                self._tidy(actor, actor.mailbox)
+            for envelope in expired:
+                self._discount(envelope)
             for envelope in expired:
                 self.expire(actor, envelope, started=False)
 

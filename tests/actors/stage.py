@@ -10,14 +10,15 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from salon_actors import (
+    NORMAL,
     Actor,
     Cancelled,
     Ending,
     Envelope,
     HostLoop,
-    Promise,
     Raised,
     Ready,
+    Reply,
     Returned,
     Scheduler,
     current_host_loop,
@@ -120,29 +121,37 @@ class Play:
 class Stage:
     """An open scheduler, and everything around it."""
 
-    def __init__(self, ready: Ready[Someone] | None = None, **bounds: Any) -> None:
+    def __init__(self, ready: Ready[Someone] | None = None, play: Play | None = None, **bounds: Any) -> None:
         self.host: HostLoop = current_host_loop()
         self.clock = StillClock()
-        self.play = Play()
+        self.play = Play() if play is None else play
         self.scheduler: Troupe = Scheduler(self.host, self.clock, self.play, ready=ready, **bounds)
 
-    def submit(self, actor: Someone, handler: Handler, *, within_s: float | None = None) -> Promise[Any]:
-        reply = self.host.promise()
-        self.scheduler.submit(actor, self.envelope(handler, reply, within_s))
-        return reply
+    def submit(
+        self, actor: Someone, handler: Handler, *, within_s: float | None = None, priority: int = NORMAL
+    ) -> Reply[Any]:
+        envelope = self.envelope(handler, within_s=within_s, priority=priority)
+        self.scheduler.submit(actor, envelope)
+        return self.reply_to(envelope)
 
-    def submit_control(self, actor: Someone, handler: Handler, *, within_s: float | None = None) -> Promise[Any]:
-        reply = self.host.promise()
-        self.scheduler.submit_control(actor, self.envelope(handler, reply, within_s))
-        return reply
+    def submit_control(self, actor: Someone, handler: Handler, *, within_s: float | None = None) -> Reply[Any]:
+        envelope = self.envelope(handler, within_s=within_s)
+        self.scheduler.submit_control(actor, envelope)
+        return self.reply_to(envelope)
 
-    def envelope(self, handler: Handler, reply: Promise[Any], within_s: float | None = None) -> Envelope:
-        return Envelope(handler, reply, inf if within_s is None else self.clock.now + within_s)
+    def envelope(
+        self, handler: Handler, *, within_s: float | None = None, priority: int = NORMAL, size_bytes: int = 0
+    ) -> Envelope:
+        deadline = inf if within_s is None else self.clock.now + within_s
+        return Envelope(handler, self.host.promise(), deadline, size_bytes, priority, accepted_at=self.clock.now)
+
+    def reply_to(self, envelope: Envelope) -> Reply[Any]:
+        return envelope.promise
 
 
 @asynccontextmanager
-async def staged(ready: Ready[Someone] | None = None, **bounds: Any) -> AsyncGenerator[Stage]:
-    stage = Stage(ready, **bounds)
+async def staged(ready: Ready[Someone] | None = None, play: Play | None = None, **bounds: Any) -> AsyncGenerator[Stage]:
+    stage = Stage(ready, play, **bounds)
     await stage.scheduler.open()
     try:
         yield stage

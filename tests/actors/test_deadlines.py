@@ -126,11 +126,11 @@ async def test_the_deadline_of_a_held_turn_does_nothing() -> None:
 async def test_a_deadline_that_was_moved_later_counts() -> None:
     async with staged() as stage:
         one, other, go = actor(), actor(), anyio.Event()
-        running = stage.envelope(waits(go, "ran"), stage.host.promise(), 1)
+        running = stage.envelope(waits(go, "ran"), within_s=1)
         stage.scheduler.submit(one, running)
         stage.submit(other, waits(go))
         await settle()
-        waiting = stage.envelope(says("waited"), stage.host.promise(), 1)
+        waiting = stage.envelope(says("waited"), within_s=1)
         stage.scheduler.submit(other, waiting)
         running.deadline = waiting.deadline = stage.clock.now + 10
         await stage.clock.advance(5)
