@@ -12,6 +12,7 @@ from salon.named import Named, by_stored_name
 from salon.outgoing import Outgoing
 from salon.receive import MARK as RECEIVE_MARK
 from salon.signature import Function, annotation_of_argument, check_async, resolved
+from salon_persistence.records import OutboxRow
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -45,6 +46,24 @@ class Deliverer:
         check_async(self.name, function, "carry the whole thing outside, then return.")
         self.kind = _annotated_kind(self.name, function, names)
         self.codec: MessageCodec[Outgoing] = MessageCodec(self.kind)
+
+    def row(self, outgoing: Outgoing, number: int, key: str) -> OutboxRow:
+        """What is stored of it: its bytes, so that nothing that becomes of the object afterwards matters.
+
+        Args:
+            number: Of the store's numbers, never used before: the order in which a session's rows leave.
+            key: The same on every try; unique in the store.
+
+        Raises:
+            MessageInvalid: A field holds what its class does not allow, or what cannot be stored.
+        """
+        stored = self.kind.salon_name
+        return OutboxRow(number, key, stored.name, stored.schema_version, self.codec.encode(outgoing))
+
+
+def deliverers_by_name(deliveries: Mapping[type[Outgoing], Deliverer]) -> dict[str, Deliverer]:
+    """By each name under which their kinds may be stored."""
+    return {name: deliverer for kind, deliverer in deliveries.items() for name in kind.salon_name.all}
 
 
 def deliveries_of(cls: type, names: Mapping[str, Any]) -> dict[type[Outgoing], Deliverer]:

@@ -10,10 +10,13 @@ class Counters:
         "activations",
         "commits",
         "created",
+        "delivered",
+        "delivery_failures",
         "fenced",
         "mailbox_full",
         "not_applied",
         "outcome_unknown",
+        "outgoing_dead_lettered",
         "reloads",
         "snapshots",
         "snapshots_failed",
@@ -36,10 +39,13 @@ class Counters:
     activations: int
     commits: int
     created: int
+    delivered: int
+    delivery_failures: int
     fenced: int
     mailbox_full: int
     not_applied: int
     outcome_unknown: int
+    outgoing_dead_lettered: int
     reloads: int
     snapshots: int
     snapshots_failed: int

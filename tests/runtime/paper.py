@@ -1,0 +1,54 @@
+"""A store on paper, for what hands notes to a bridge: it does what it is told, late or never."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from salon_actors import HostLoop
+from salon_persistence.records import DeadLetterRow, NoteRecord, OutboxRow, Record
+from salon_persistence.store import Applied, Outcome
+
+
+class PaperBridge:
+    """Keeps the outbox of every session; answers each note as the test says, `Applied` by default."""
+
+    def __init__(self, host: HostLoop, rows: Iterable[tuple[int, OutboxRow]] = ()) -> None:
+        self._host = host
+        self.rows = {row.number: (sid, row) for sid, row in rows}
+        self.letters: list[DeadLetterRow] = []
+        self.notes: list[NoteRecord] = []
+        self.answers: list[Outcome] = []
+        """For the notes to come, in their order; what is not Applied is not done."""
+        self.is_slow = False
+        self._waiting: list[Callable[[], None]] = []
+
+    def commit(self, record: Record, done: Callable[[Outcome], None]) -> None:
+        assert isinstance(record, NoteRecord)
+        self.notes.append(record)
+        self._waiting.append(partial(self._answer, record, done))
+        if not self.is_slow:
+            self.write()
+
+    def write(self) -> None:
+        """Write all that was handed over."""
+        for answer in self._waiting:
+            self._host.post(answer)
+        self._waiting = []
+
+    def of(self, sid: int) -> Sequence[OutboxRow]:
+        """What a load would bring."""
+        return [row for _, (owner, row) in sorted(self.rows.items()) if owner == sid]
+
+    def _answer(self, record: NoteRecord, done: Callable[[Outcome], None]) -> None:
+        answer = self.answers.pop(0) if self.answers else Applied(record.sid, 0)
+        if isinstance(answer, Applied):
+            self._do(record)
+        done(answer)
+
+    def _do(self, record: NoteRecord) -> None:
+        for number, attempts, due_us in record.mail.outbox_tried:
+            sid, row = self.rows[number]
+            self.rows[number] = sid, replace(row, attempts=attempts, due_us=due_us)
+        for number in record.mail.outbox_settled:
+            assert self.rows.pop(number)[0] == record.sid
+        self.letters += record.mail.dead_letters
