@@ -24,6 +24,10 @@ class SalonError(Exception):
     message: Message[Any] | None = None
     """The one that was not delivered."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as it is: an error that makes its text from fields cannot be made from its text again."""
+        return _remade, (type(self), self.args), self.__dict__
+
 
 class SessionNotFound(SalonError, LookupError, ValueError):
     """Missing or foreign: the two cannot be told apart."""
@@ -288,6 +292,10 @@ class RuntimeNotRunning(SalonError):
 
 class ConfigurationError(SalonError):
     """A mistake in how session types, messages or the runtime are put together."""
+
+
+def _remade(kind: type[SalonError], args: tuple[Any, ...]) -> SalonError:
+    return kind.__new__(kind, *args)
 
 
 def _for(oldest_age_s: float | None) -> str:

@@ -1,12 +1,25 @@
 """Limits: each bound is felt at admission, as a typed error that says how much there is and when to come back."""
 
+import pickle
 from collections.abc import Callable
+from copy import copy
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salon import CapacityExceeded, MailboxFull, RateLimited, SalonError, Settings
+from salon import (
+    CapacityExceeded,
+    DeadlockError,
+    MailboxFull,
+    PayloadTooLarge,
+    RateLimited,
+    Refused,
+    SalonError,
+    SessionBusy,
+    SessionParked,
+    Settings,
+)
 from salon.limits import Limits, next_place_s
 
 
@@ -158,6 +171,48 @@ def test_a_mailbox_never_holds_more_than_its_bounds_and_takes_what_fits(
             waiting.append(size_bytes)
         assert len(waiting) <= messages_max
         assert sum(waiting) <= bytes_max or len(waiting) == 1
+
+
+def copied(error: SalonError) -> SalonError:
+    return copy(error)
+
+
+def pickled(error: SalonError) -> SalonError:
+    made = pickle.loads(pickle.dumps(error))
+    assert isinstance(made, SalonError)
+    return made
+
+
+REFUSALS: tuple[SalonError, ...] = (
+    MailboxFull(3, 300, 6.0, 2.0),
+    SessionBusy(2, 1.5),
+    SessionParked(4.0, 7, 1.5),
+    CapacityExceeded("messages_max", 10, 10, None, 1.0),
+    RateLimited("user", 0.5),
+    DeadlockError("t1-81", "Chat.say", (1, 2, 1)),
+    PayloadTooLarge("Say", 11, 10),
+    Refused("no", {"why": ["because"]}),
+)
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("remake", [copied, pickled])
+def test_an_error_that_is_copied_or_pickled_says_the_same(
+    error: SalonError, remake: Callable[[SalonError], SalonError]
+) -> None:
+    made = remake(error)
+
+    assert type(made) is type(error)
+    assert made is not error
+    assert (str(made), vars(made), made.retryable) == (str(error), vars(error), error.retryable)
+
+
+def test_the_errors_of_limits_speak_in_whole_sentences() -> None:
+    assert [str(error) for error in REFUSALS[1:3]] == [
+        "The session is busy: 2 messages wait, the oldest for 1.5 s.",
+        "The session has failed too often and is parked for 4.0 s more; 7 messages wait.",
+    ]
+    assert "parked until it is resumed" in str(SessionParked())
 
 
 def refused_for(setting: str, refused: SalonError | None) -> bool:
