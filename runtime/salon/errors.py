@@ -29,6 +29,13 @@ class SalonError(Exception):
         return _remade, (type(self), self.args), self.__dict__
 
 
+class DeadLetterNotFound(SalonError, LookupError):
+    """No dead letter has this id: it never was, was sent again or dropped, or somebody does so right now."""
+
+    def __init__(self) -> None:
+        super().__init__("No such dead letter.")
+
+
 class SessionNotFound(SalonError, LookupError, ValueError):
     """Missing or foreign: the two cannot be told apart."""
 

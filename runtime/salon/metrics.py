@@ -10,6 +10,8 @@ class Counters:
         "activations",
         "commits",
         "created",
+        "dead_letters_dropped",
+        "dead_letters_redriven",
         "delivered",
         "delivery_failures",
         "fenced",
@@ -39,6 +41,8 @@ class Counters:
     activations: int
     commits: int
     created: int
+    dead_letters_dropped: int
+    dead_letters_redriven: int
     delivered: int
     delivery_failures: int
     fenced: int
