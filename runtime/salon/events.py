@@ -186,17 +186,27 @@ class Ending:
     """Copies the reply; None when replies of this kind cannot change."""
     reply_bytes: int = 0
     """About as much memory as the reply takes."""
+    version: int | None = None
+    """Of the session, as the turn's commit has left it; None when it has committed nothing."""
 
     @classmethod
     def done(
-        cls, turn: str, reply: Any, *, by_value: Callable[[Any], Any] | None = None, reply_bytes: int = 0
+        cls,
+        turn: str,
+        reply: Any,
+        *,
+        by_value: Callable[[Any], Any] | None = None,
+        reply_bytes: int = 0,
+        version: int | None = None,
     ) -> Ending:
-        return cls(turn, "done", None, reply, by_value, reply_bytes)
+        return cls(turn, "done", None, reply, by_value, reply_bytes, version)
 
     @classmethod
-    def failed(cls, turn: str, error: SalonError, *, status: TurnStatus | None = None) -> Ending:
+    def failed(
+        cls, turn: str, error: SalonError, *, status: TurnStatus | None = None, version: int | None = None
+    ) -> Ending:
         """Any end but a reply: the error says which. `status` only where it says something else: a dead letter."""
-        return cls(turn, status or _status(error), error)
+        return cls(turn, status or _status(error), error, version=version)
 
     @property
     def outcome(self) -> Outcome[Any]:

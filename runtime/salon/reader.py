@@ -40,7 +40,7 @@ class Reader(Protocol):
 class TicketReader:
     """A reader of one ticket, and of the one that it is merged into."""
 
-    __slots__ = ("_attempt", "_followed", "_is_over", "_is_welcome", "_own", "_seq", "_taken")
+    __slots__ = ("_attempt", "_followed", "_is_welcome", "_own", "_seq", "_taken", "is_over")
 
     def __init__(self, ticket: Ticket, place: Cursor | None) -> None:
         self._own = ticket
@@ -49,7 +49,8 @@ class TicketReader:
         self._followed = ticket if place is None or place.turn == ticket.turn else ticket.leader
         self._attempt = ticket.leader.attempt if place is None else place.attempt
         self._seq = 0 if place is None else place.seq
-        self._is_over = place is not None and place.is_end
+        self.is_over = place is not None and place.is_end
+        """The outcome was taken."""
         self._taken = 0
 
     def __aiter__(self) -> TicketReader:
@@ -73,7 +74,7 @@ class TicketReader:
             StopAsyncIteration: The outcome was taken before.
             ReplayIncomplete, SalonError: As `Reader.__anext__`.
         """
-        if self._is_over:
+        if self.is_over:
             raise StopAsyncIteration
         if not self._is_welcome:
             self._is_welcome = True
@@ -105,7 +106,7 @@ class TicketReader:
             if ticket.loss is not None:
                 raise own_error(ticket.loss)
             return None
-        self._is_over = True
+        self.is_over = True
         if self._seq < ticket.shown_seq:
             raise ReplayIncomplete(ticket.ending.outcome)
         return ticket.ending.outcome
