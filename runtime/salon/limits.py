@@ -47,21 +47,18 @@ class Limits:
         """What the store has and has not answered for."""
         self.rates = Rates(settings.rate_per_session, settings.rate_per_user, settings.rate_burst)
 
-    def mailbox(
-        self, size_bytes: int, depth: int, waiting_bytes: int, oldest_age_s: float, messages_max: int | None = None
-    ) -> MailboxFull | None:
+    def mailbox(self, size_bytes: int, depth: int, waiting_bytes: int, oldest_age_s: float) -> MailboxFull | None:
         """Whether the mailbox of its session has room for a message of `size_bytes`. The one that runs is not in it.
 
         With `depth` 0 the next two are not looked at: an empty mailbox takes any message that is not too large as such.
 
         Args:
             depth: Messages that wait, of `waiting_bytes` together, the oldest for `oldest_age_s` seconds.
-            messages_max: In place of `mailbox_messages_max`.
         """
         if not depth:
             return None
         if (
-            depth < (self._mailbox_messages_max if messages_max is None else messages_max)
+            depth < self._mailbox_messages_max
             and waiting_bytes + size_bytes <= self._mailbox_bytes_max
             and oldest_age_s <= self._mailbox_age_max_s
         ):

@@ -1,16 +1,16 @@
 """The wait-for graph of sessions: who asked whom from within a turn, and has no answer yet.
 
-    turn of A asks B:   begin(A, B) ── waits for the reply ── end(A, B)
+    turn of A asks B:   with waits.begin(A, B): ... the ask, from admission to its answer
     B, meanwhile:       begin(B, A) raises DeadlockError, since A waits for B
+    turn of A is over:  turn_over(A), if waits
 
 An edge means "the turn that A runs waits for a turn of B, queued or running". Both last equally long for A, because
 the turn that B runs has to end first; so a circle of edges is a deadlock, and no circle comes to be in another way
-than by an edge that is added. That is why it is looked for at each ask, and found before anybody waits.
+than by an edge that is added. That is why it is looked for at each ask, and found before anybody waits; a turn that
+begins later finds nothing new, since its session has no edges then.
 """
 
 from __future__ import annotations
-
-from types import TracebackType
 
 from salon.errors import DeadlockError
 
@@ -22,14 +22,18 @@ class Waits:
 
     def __init__(self) -> None:
         self._asked: dict[int, dict[int, int]] = {}
-        """Who waits for whom, and how many times: a turn may ask one session several times at once."""
+        """Whom the running turn of a session waits for, and how many times: it may ask one several times at once."""
+
+    def __bool__(self) -> bool:
+        """Whether any turn waits for another session."""
+        return bool(self._asked)
 
     def __len__(self) -> int:
         """Asks under way, counted one by one."""
         return sum(count for asked in self._asked.values() for count in asked.values())
 
-    def begin(self, asker: int, asked: int, turn: str, handler: str) -> None:
-        """The running turn of `asker` waits for `asked` from now on; `end` must follow, however the waiting ends.
+    def begin(self, asker: int, asked: int, turn: str, handler: str) -> Ask:
+        """The running turn of `asker` waits for `asked` until the ask that is returned has ended, however it ends.
 
         Args:
             turn: The id of the turn that asks, for the error's text; `handler`, such as "Chat.say", likewise.
@@ -40,21 +44,21 @@ class Waits:
         self.check(asker, asked, turn, handler)
         waits = self._asked.setdefault(asker, {})
         waits[asked] = waits.get(asked, 0) + 1
+        return Ask(self, asker, asked, waits)
 
-    def end(self, asker: int, asked: int) -> None:
-        """One ask of `asker` to `asked` is over: answered, failed, or given up by the turn that made it."""
-        waits = self._asked[asker]
-        left = waits[asked] - 1
-        if left:
-            waits[asked] = left
+    def end(self, asker: int, asked: int, waits: dict[int, int]) -> None:
+        """The ask's own; of a turn that is over nothing is left to end."""
+        if self._asked.get(asker) is not waits:
             return
-        del waits[asked]
+        waits[asked] -= 1
+        if not waits[asked]:
+            del waits[asked]
         if not waits:
             del self._asked[asker]
 
-    def waiting(self, asker: int, asked: int, turn: str, handler: str) -> Waiting:
-        """`with waits.waiting(...):` around the ask. Raises as `begin` does; a cancellation ends the edge too."""
-        return Waiting(self, asker, asked, turn, handler)
+    def turn_over(self, asker: int) -> None:
+        """The turn of `asker` has returned: what a task that it left behind still waits for holds nobody up."""
+        self._asked.pop(asker, None)
 
     def is_waiting(self, asker: int) -> bool:
         """Whether the turn that this session runs waits for another one."""
@@ -84,21 +88,26 @@ class Waits:
         return None
 
 
-class Waiting:
-    """One ask under way, as a context manager; entered once."""
+class Ask:
+    """One ask under way; leaving it as a context manager ends it, also by an error or a cancellation."""
 
-    __slots__ = ("_asked", "_asker", "_handler", "_turn", "_waits")
+    __slots__ = ("_asked", "_asker", "_graph", "_waits")
 
-    def __init__(self, waits: Waits, asker: int, asked: int, turn: str, handler: str) -> None:
-        self._waits, self._asker, self._asked, self._turn, self._handler = waits, asker, asked, turn, handler
+    def __init__(self, graph: Waits, asker: int, asked: int, waits: dict[int, int]) -> None:
+        self._graph: Waits | None = graph
+        self._asker, self._asked, self._waits = asker, asked, waits
+
+    def end(self) -> None:
+        """Answered, failed, or given up. Once is enough; more does nothing."""
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            graph.end(self._asker, self._asked, self._waits)
 
     def __enter__(self) -> None:
-        self._waits.begin(self._asker, self._asked, self._turn, self._handler)
+        return None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._waits.end(self._asker, self._asked)
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
 
 def _walked_back(came_from: dict[int, int], goal: int) -> tuple[int, ...]:

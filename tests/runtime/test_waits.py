@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from salon import DeadlockError
-from salon.waits import Waits
+from salon.waits import Ask, Waits
 
 SESSIONS = range(6)
 
 
-def ask(waits: Waits, asker: int, asked: int) -> None:
-    waits.begin(asker, asked, "t1-81", "Chat.say")
+def ask(waits: Waits, asker: int, asked: int) -> Ask:
+    return waits.begin(asker, asked, "t1-81", "Chat.say")
 
 
 def test_a_turn_that_asks_its_own_session_is_told_the_way_around() -> None:
@@ -77,8 +77,7 @@ def test_sessions_that_wait_for_the_same_one_are_no_circle() -> None:
 
 def test_an_ask_that_has_ended_forbids_nothing_any_more() -> None:
     waits = Waits()
-    ask(waits, 1, 2)
-    waits.end(1, 2)
+    ask(waits, 1, 2).end()
 
     ask(waits, 2, 1)
 
@@ -86,11 +85,44 @@ def test_an_ask_that_has_ended_forbids_nothing_any_more() -> None:
     assert not waits.is_waiting(1)
 
 
+def test_an_ask_that_is_ended_twice_ends_no_other() -> None:
+    waits = Waits()
+    first = ask(waits, 1, 2)
+    ask(waits, 1, 2)
+
+    first.end()
+    first.end()
+
+    assert len(waits) == 1
+
+
+def test_what_a_turn_leaves_behind_when_it_is_over_holds_nobody_up() -> None:
+    waits = Waits()
+    left_behind = ask(waits, 1, 2)
+
+    waits.turn_over(1)
+
+    assert not waits
+    ask(waits, 2, 1).end()
+    ask(waits, 1, 2)
+    left_behind.end()  # of the turn before: the ask of this one goes on
+    with pytest.raises(DeadlockError):
+        ask(waits, 2, 1)
+
+
+def test_the_end_of_a_turn_that_asked_nobody_changes_nothing() -> None:
+    waits = Waits()
+    ask(waits, 1, 2)
+
+    waits.turn_over(2)
+
+    assert len(waits) == 1
+
+
 def test_of_two_asks_to_one_session_the_one_that_goes_on_still_counts() -> None:
     waits = Waits()
     ask(waits, 1, 2)
-    ask(waits, 1, 2)
-    waits.end(1, 2)
+    ask(waits, 1, 2).end()
 
     with pytest.raises(DeadlockError):
         ask(waits, 2, 1)
@@ -100,7 +132,7 @@ def test_an_ask_that_raises_leaves_no_edge() -> None:
     waits = Waits()
 
     def fail() -> None:
-        with waits.waiting(1, 2, "t1-1", "Chat.say"):
+        with ask(waits, 1, 2):
             assert waits.is_waiting(1)
             raise KeyError
 
@@ -113,7 +145,7 @@ def test_an_ask_that_raises_leaves_no_edge() -> None:
 async def test_an_ask_that_is_cancelled_leaves_no_edge() -> None:
     waits, seen = Waits(), 0
     with anyio.CancelScope() as scope:
-        with waits.waiting(1, 2, "t1-1", "Chat.say"):
+        with ask(waits, 1, 2):
             seen = len(waits)
             scope.cancel()
             await anyio.lowlevel.checkpoint()
@@ -134,10 +166,11 @@ def closes_a_circle(edges: Counter[tuple[int, int]], asker: int, asked: int) -> 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(SESSIONS), st.sampled_from(SESSIONS)), max_size=60))
 def test_exactly_the_asks_that_would_close_a_circle_are_refused(steps: list[tuple[bool, int, int]]) -> None:
     waits, edges = Waits(), Counter[tuple[int, int]]()
+    under_way: dict[tuple[int, int], list[Ask]] = {}
 
     for ends, asker, asked in steps:
         if ends and edges[asker, asked]:
-            waits.end(asker, asked)
+            under_way[asker, asked].pop().end()
             edges[asker, asked] -= 1
         elif closes_a_circle(edges, asker, asked):
             with pytest.raises(DeadlockError) as told:
@@ -146,26 +179,34 @@ def test_exactly_the_asks_that_would_close_a_circle_are_refused(steps: list[tupl
             assert (asker, asked, asker) == (path[0], path[1], path[-1])
             assert all(edges[pair] for pair in pairwise(path[1:]))
         else:
-            ask(waits, asker, asked)
+            under_way.setdefault((asker, asked), []).append(ask(waits, asker, asked))
             edges[asker, asked] += 1
         assert edges.total() == len(waits)
 
-    for asker, asked in edges.elements():
-        waits.end(asker, asked)
+    for left in under_way.values():
+        for one in left:
+            one.end()
 
+    assert not waits
     assert len(waits) == 0
     assert not any(waits.is_waiting(session) for session in SESSIONS)
 
 
 class Sessions(RuleBasedStateMachine):
-    """Turns that ask one another, run only at the head of their session, and end when what they asked has ended."""
+    """Turns that ask one another, run only at the head of their session, and end when what they asked has ended.
+
+    Some end before: they were cancelled, or leave a task behind that still waits.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.waits = Waits()
-        self.queues: dict[int, list[int | None]] = {}
-        """What waits or runs in each session, the running one first: the session that asked for it, or None."""
-        self.asks: Counter[tuple[int, int]] = Counter()
+        self.queues: dict[int, list[tuple[int, Ask] | None]] = {}
+        """What waits or runs in each session, the running one first: who asked for it, None if nobody in a turn did."""
+        self.turns: dict[int, int] = dict.fromkeys(SESSIONS, 0)
+        """How many turns of the session are over."""
+        self.under_way: list[tuple[int, int, Ask]] = []
+        """Asker, its turn, and the ask."""
 
     @rule(session=st.sampled_from(SESSIONS))
     def somebody_outside_asks(self, session: int) -> None:
@@ -174,29 +215,44 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: any(self.queues.values()))
     @rule(data=st.data(), asked=st.sampled_from(SESSIONS))
     def a_running_turn_asks(self, data: st.DataObject, asked: int) -> None:
-        asker = data.draw(st.sampled_from([session for session, queue in self.queues.items() if queue]))
+        asker = data.draw(st.sampled_from(self.busy()))
         try:
-            ask(self.waits, asker, asked)
+            one = ask(self.waits, asker, asked)
         except DeadlockError:
             return
-        self.asks[asker, asked] += 1
-        self.queues.setdefault(asked, []).append(asker)
+        self.under_way.append((asker, self.turns[asker], one))
+        self.queues.setdefault(asked, []).append((asker, one))
 
     @precondition(lambda self: any(self.queues.values()))
-    @rule()
-    def a_turn_that_waits_for_nobody_ends(self) -> None:
-        free = next(session for session, queue in self.queues.items() if queue and not self.waits.is_waiting(session))
-        asked_by = self.queues[free].pop(0)
-        if asked_by is not None:
-            self.asks[asked_by, free] -= 1
-            self.waits.end(asked_by, free)
+    @rule(data=st.data())
+    def a_turn_that_waits_for_nobody_ends(self, data: st.DataObject) -> None:
+        self.end_turn(data.draw(st.sampled_from([one for one in self.busy() if not self.waits.is_waiting(one)])))
+
+    @precondition(lambda self: any(self.queues.values()))
+    @rule(data=st.data())
+    def a_turn_ends_whatever_it_waits_for(self, data: st.DataObject) -> None:
+        self.end_turn(data.draw(st.sampled_from(self.busy())))
+
+    def end_turn(self, session: int) -> None:
+        reply_to = self.queues[session].pop(0)
+        self.turns[session] += 1
+        self.waits.turn_over(session)
+        if reply_to is not None:
+            reply_to[1].end()
+            self.under_way = [each for each in self.under_way if each[2] is not reply_to[1]]
+
+    def busy(self) -> list[int]:
+        return [session for session, queue in self.queues.items() if queue]
 
     @invariant()
     def somebody_can_always_go_on(self) -> None:
-        busy = [session for session, queue in self.queues.items() if queue]
+        busy = self.busy()
 
         assert not busy or any(not self.waits.is_waiting(session) for session in busy)
-        assert self.asks.total() == len(self.waits)
+
+    @invariant()
+    def the_graph_holds_the_asks_of_running_turns_and_no_others(self) -> None:
+        assert len(self.waits) == len([1 for asker, turn, _ in self.under_way if turn == self.turns[asker]])
 
 
 TestSessions = Sessions.TestCase
