@@ -31,7 +31,18 @@ class Stage(Enum):
 class OutboxQueue:
     """Only its head is ever decoded."""
 
-    __slots__ = ("_letters", "_rows", "_settled", "_suspect", "_tried", "_unanswered", "resident", "stage", "then")
+    __slots__ = (
+        "_letters",
+        "_perhaps_written",
+        "_rows",
+        "_settled",
+        "_suspect",
+        "_tried",
+        "_unanswered",
+        "resident",
+        "stage",
+        "then",
+    )
 
     def __init__(self, resident: Resident) -> None:
         self.resident = resident
@@ -44,6 +55,7 @@ class OutboxQueue:
         self._settled: dict[int, None] = {}
         self._tried: dict[int, tuple[int, int | None]] = {}
         self._letters: list[DeadLetterRow] = []
+        self._perhaps_written: list[str] = []
         self._unanswered: Mail | None = None
 
     def __len__(self) -> int:
@@ -113,8 +125,13 @@ class OutboxQueue:
     def note(self) -> Mail:
         """All that the store has to hear."""
         tried = [(number, attempts, due_us) for number, (attempts, due_us) in self._tried.items()]
-        mail = Mail(outbox_tried=tried, outbox_settled=list(self._settled), dead_letters=self._letters)
-        self._settled, self._tried, self._letters = {}, {}, []
+        mail = Mail(
+            outbox_tried=tried,
+            outbox_settled=list(self._settled),
+            dead_letters_dropped=self._perhaps_written,
+            dead_letters=self._letters,
+        )
+        self._settled, self._tried, self._letters, self._perhaps_written = {}, {}, [], []
         self._unanswered = mail
         return mail
 
@@ -132,6 +149,8 @@ class OutboxQueue:
             number: tried for number, tried in {**older, **self._tried}.items() if number not in self._settled
         }
         self._letters = [*mail.dead_letters, *self._letters]
+        # The store may not know whether it has written them; written again under their ids, they would be refused.
+        self._perhaps_written = [letter.id for letter in mail.dead_letters]
 
 
 def _nothing() -> None:

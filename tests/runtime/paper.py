@@ -6,11 +6,14 @@ from functools import partial
 
 from salon_actors import HostLoop
 from salon_persistence.records import DeadLetterRow, NoteRecord, OutboxRow, Record
-from salon_persistence.store import Applied, Outcome
+from salon_persistence.store import Applied, Outcome, Unknown
 
 
 class PaperBridge:
-    """Keeps the outbox of every session; answers each note as the test says, `Applied` by default."""
+    """Keeps the outbox of every session; answers each note as the test says, `Applied` by default.
+
+    What it answers Unknown for it has done; what it refuses it has not.
+    """
 
     def __init__(self, host: HostLoop, rows: Iterable[tuple[int, OutboxRow]] = ()) -> None:
         self._host = host
@@ -18,7 +21,7 @@ class PaperBridge:
         self.letters: list[DeadLetterRow] = []
         self.notes: list[NoteRecord] = []
         self.answers: list[Outcome] = []
-        """For the notes to come, in their order; what is not Applied is not done."""
+        """For the notes to come, in their order."""
         self.is_slow = False
         self._waiting: list[Callable[[], None]] = []
 
@@ -41,14 +44,19 @@ class PaperBridge:
 
     def _answer(self, record: NoteRecord, done: Callable[[Outcome], None]) -> None:
         answer = self.answers.pop(0) if self.answers else Applied(record.sid, 0)
-        if isinstance(answer, Applied):
+        if isinstance(answer, Applied | Unknown):
             self._do(record)
         done(answer)
 
     def _do(self, record: NoteRecord) -> None:
-        for number, attempts, due_us in record.mail.outbox_tried:
-            sid, row = self.rows[number]
-            self.rows[number] = sid, replace(row, attempts=attempts, due_us=due_us)
-        for number in record.mail.outbox_settled:
-            assert self.rows.pop(number)[0] == record.sid
-        self.letters += record.mail.dead_letters
+        mail = record.mail
+        self.letters = [letter for letter in self.letters if letter.id not in mail.dead_letters_dropped]
+        for number, attempts, due_us in mail.outbox_tried:
+            if number in self.rows:
+                sid, row = self.rows[number]
+                self.rows[number] = sid, replace(row, attempts=attempts, due_us=due_us)
+        for number in mail.outbox_settled:
+            assert self.rows.pop(number, (record.sid,))[0] == record.sid
+        for letter in mail.dead_letters:
+            assert letter.id not in {known.id for known in self.letters}
+            self.letters.append(letter)

@@ -371,6 +371,17 @@ async def test_a_dead_letter_that_the_store_refuses_holds_the_session_until_it_i
         assert post.bot.came == ["2"]
 
 
+async def test_a_dead_letter_that_may_have_been_written_is_written_once() -> None:
+    async with posting() as post:
+        post.bridge.answers = [Unknown(StoreUnavailable("who knows")), Unknown(StoreUnavailable("who knows"))]
+        post.post(row(1, kind="photo"), row(2))
+        await post.settle(5)
+
+        assert len(post.bridge.notes) == 4
+        assert [letter.id for letter in post.bridge.letters] == ["out-1"]
+        assert post.bot.came == ["2"]
+
+
 @pytest.mark.parametrize("answer", [Fenced(whole_store=True), StoreRefused(StoreFailed("gone"))])
 async def test_who_lost_the_store_delivers_nothing_more(answer: Any) -> None:
     async with posting() as post:
