@@ -31,6 +31,7 @@ from salon_actors.park import Reply as Reply
 from salon_actors.ready import Ready as Ready
 from salon_actors.scheduler import RunningTurn as RunningTurn
 from salon_actors.scheduler import Scheduler as Scheduler
+from salon_actors.watchdog import Watchdog as Watchdog
 
 __all__ = [
     "CLOSED",
@@ -59,5 +60,6 @@ __all__ = [
     "SchedulerClosed",
     "SystemClock",
     "Timer",
+    "Watchdog",
     "current_host_loop",
 ]

@@ -24,6 +24,7 @@ from salon_actors.hostloop import HostLoop
 from salon_actors.interrupts import deadly
 from salon_actors.park import Promise
 from salon_actors.ready import Ready
+from salon_actors.slots import Slots
 from salon_actors.supervision import Supervision
 from salon_actors.worker import Worker
 
@@ -46,12 +47,14 @@ class Crew(Generic[A, E]):
     """Workers of one scheduler."""
 
     def __init__(
-        self, host: HostLoop, behaviour: Behaviour[A, E], supervision: Supervision[A, E], ready: Ready[A]
+        self, host: HostLoop, behaviour: Behaviour[A, E], supervision: Supervision[A, E], ready: Ready[A], slots: Slots
     ) -> None:
         self._host = host
         self._behaviour = behaviour
         self._supervision = supervision
         self.ready = ready
+        self.slots = slots
+        slots.on_room = self._wake_if_needed
         self.workers = supervision.workers
         self.waking: set[Worker[A, E]] = set()
         """Woken, and not there yet."""
@@ -131,6 +134,8 @@ class Crew(Generic[A, E]):
             self.wake_one()
 
     def wake_one(self) -> None:
+        if self.slots.is_full:  # Somebody is woken when there is room.
+            return
         while self._parked:
             worker = self._parked.pop()
             if not worker.pause.done():  # Done when its task was cancelled by somebody else: it leaves.
@@ -141,6 +146,10 @@ class Crew(Generic[A, E]):
         self.waking.add(worker)
         self.workers[worker] = None
         self._base.copy().run(self._group.start_soon, self._run_worker, worker)
+
+    def _wake_if_needed(self) -> None:
+        if self.is_open and self.ready and not self.waking:
+            self.wake_one()
 
     def _wake_more(self) -> None:
         """Turns suspend, so that a worker begins one per step of the loop: wake twice as many workers as before.
@@ -175,20 +184,21 @@ class Crew(Generic[A, E]):
         """Hand on what this worker was meant to do: it may have been woken, or the only one."""
         del self.workers[worker]
         self.waking.discard(worker)
-        if self.is_open and self.ready and not self.waking:
-            self.wake_one()
+        self.slots.leave(worker)
+        self._wake_if_needed()
         self.note_idle()
 
     async def _turns(self, worker: Worker[A, E]) -> None:
         ready, base, supervision = self.ready, self._base, self._supervision
         send, is_clean = worker.driver.send, worker.watch.is_clean
+        slots = self.slots
         while self.is_open:
             self.waking.discard(worker)
             if self._has_suspended:
                 self._wake_more()
             if supervision.pause is not None:
                 supervision.wake()
-            budget = BUDGET // self._stride
+            budget = 0 if self.slots.is_full else BUDGET // self._stride
             while ready and budget:
                 budget -= 1
                 actor = ready.popleft()
@@ -207,7 +217,11 @@ class Crew(Generic[A, E]):
                 waits_for = context.run(send, (actor, envelope))
                 if waits_for is not OVER:
                     self._has_suspended = True
+                    slots.enter(worker)
                     await worker.driver.go_on(context, waits_for)
+                    slots.leave(worker)
+                    if slots.is_full:
+                        budget = 0
                 self._end_turn(worker, actor, envelope)
                 if worker.reason is not None or not is_clean():
                     self._note_retired(worker, envelope)

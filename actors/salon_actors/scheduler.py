@@ -20,7 +20,9 @@ from salon_actors.errors import MailboxFull, SchedulerClosed
 from salon_actors.hostloop import HostLoop
 from salon_actors.park import Promise
 from salon_actors.ready import Ready
+from salon_actors.slots import Slots
 from salon_actors.supervision import Supervision, guarded
+from salon_actors.watchdog import Watchdog
 
 A = TypeVar("A", bound=Actor[Any])
 E = TypeVar("E", bound=Envelope)
@@ -52,7 +54,9 @@ class Scheduler(Generic[A, E]):
         tick_s: Seconds between looks at the clock; a deadline is told at most so late.
         stuck_after_s: Seconds after which a cancelled turn that has not returned is reported.
         mailbox_messages_max: Messages that may wait for one actor; control messages do not count.
+        turns_max: Turns that may be under way at once, over all actors, control included. Default: any number.
         ready: The choice among ready actors. Default: first come, first served.
+        watchdog: Told when it ticks.
     """
 
     def __init__(
@@ -64,14 +68,19 @@ class Scheduler(Generic[A, E]):
         tick_s: float = 0.05,
         stuck_after_s: float = 30,
         mailbox_messages_max: int = 64,
+        turns_max: int | None = None,
         ready: Ready[A] | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._host = host
         self._behaviour = behaviour
         self._mailbox_messages_max = mailbox_messages_max
-        self._supervision = Supervision(host, clock, behaviour, tick_s=tick_s, stuck_after_s=stuck_after_s)
-        self._crew = Crew(host, behaviour, self._supervision, deque[A]() if ready is None else ready)
-        self._ready = self._crew.ready
+        self._ready = deque[A]() if ready is None else ready
+        self._slots = Slots(turns_max)
+        self._supervision = Supervision(
+            host, clock, behaviour, self._ready, self._slots, watchdog, tick_s=tick_s, stuck_after_s=stuck_after_s
+        )
+        self._crew = Crew(host, behaviour, self._supervision, self._ready, self._slots)
         self._waking = self._crew.waking
         self._opened: Promise[None] = host.promise()
         self._closing: Promise[None] = host.promise()
@@ -237,6 +246,19 @@ class Scheduler(Generic[A, E]):
         self._supervision.cancel(actor.worker, reason)
         return True
 
+    def give_up_slot(self, actor: A) -> None:
+        """The running turn waits for another one, which may take its slot. Once for each thing that it waits for.
+
+        Nothing happens when no turn of this actor runs.
+        """
+        if actor.worker is not None:
+            self._slots.give_up(actor.worker)
+
+    def regain_slot(self, actor: A) -> None:
+        """It goes on, at once: more than `turns_max` turns may be under way for a while. Once per `give_up_slot`."""
+        if actor.worker is not None:
+            self._slots.regain(actor.worker)
+
     # Introspection
 
     @property
@@ -248,6 +270,11 @@ class Scheduler(Generic[A, E]):
     def is_idle(self) -> bool:
         """No actor is ready, running or held."""
         return self._crew.is_idle
+
+    @property
+    def slots_taken(self) -> int:
+        """Turns that are under way: they have suspended, and have not given up their slot."""
+        return self._slots.taken
 
     @property
     def held_count(self) -> int:

@@ -15,6 +15,9 @@ from salon_actors.envelope import CONTROL, Envelope
 from salon_actors.hostloop import HostLoop
 from salon_actors.mailbox import Mailbox
 from salon_actors.park import Promise
+from salon_actors.ready import Ready
+from salon_actors.slots import Slots
+from salon_actors.watchdog import Watchdog
 from salon_actors.worker import Worker
 
 A = TypeVar("A", bound=Actor[Any])
@@ -25,11 +28,23 @@ LOG = logging.getLogger("salon_actors")
 
 class Supervision(Generic[A, E]):
     def __init__(
-        self, host: HostLoop, clock: Clock, behaviour: Behaviour[A, E], *, tick_s: float, stuck_after_s: float
+        self,
+        host: HostLoop,
+        clock: Clock,
+        behaviour: Behaviour[A, E],
+        ready: Ready[A],
+        slots: Slots,
+        watchdog: Watchdog | None,
+        *,
+        tick_s: float,
+        stuck_after_s: float,
     ) -> None:
         self._host = host
         self._clock = clock
         self._behaviour = behaviour
+        self._ready = ready
+        self._slots = slots
+        self._watchdog = watchdog
         self._tick_s = tick_s
         self._stuck_after_s = stuck_after_s
         self.pause: Promise[None] | None = None
@@ -47,19 +62,30 @@ class Supervision(Generic[A, E]):
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        while True:
-            if not self._has_work():
-                self.pause = self._host.promise()
-                await self.pause
-            await self._clock.sleep(self._tick_s)
-            self.now = self._clock.monotonic()
-            self._look_at_running()
-            self._look_at_waiting()
+        try:
+            while True:
+                if not self._has_work():
+                    self.pause = self._host.promise()
+                    self._beat(None)
+                    await self.pause
+                await self._clock.sleep(self._tick_s)
+                self.now = self._clock.monotonic()
+                self._beat(self.now)
+                self._look_at_running()
+                self._look_at_ready()
+                self._look_at_waiting()
+        finally:
+            self._beat(None)
+
+    def _beat(self, now: float | None) -> None:
+        if self._watchdog is not None:
+            self._watchdog.beat = now
 
     def wake(self) -> None:
         """There is something to look at."""
         if self.pause is not None:
             self.now = self._clock.monotonic()
+            self._beat(self.now)
             self.pause.set_result(None)
             self.pause = None
 
@@ -164,7 +190,16 @@ class Supervision(Generic[A, E]):
         late_s = self.now - worker.cancelled_at
         if late_s >= self._stuck_after_s and not worker.is_reported:
             worker.is_reported = True
+            self._slots.give_up(worker)  # Otherwise a few of its kind would stop everybody else.
             guarded(self._behaviour.stuck, actor, envelope, late_s)
+
+    def _look_at_ready(self) -> None:
+        """While no slot is free, what woke an actor waits for more than a worker, and may expire."""
+        if self._slots.is_full:
+            for actor in [self._ready.popleft() for _ in range(len(self._ready))]:
+                if actor.first is not None:
+                    self._mailbox(actor)
+                self._ready.append(actor)
 
     def _look_at_waiting(self) -> None:
         late = [actor for actor in self.waiting if actor.mailbox is not None and actor.mailbox.earliest <= self.now]

@@ -18,7 +18,8 @@ class Worker(Generic[A, E]):
     """What a worker's task and the supervision know of each other. It is reused only after a clean turn."""
 
     __slots__ = (
-        "actor", "cancelled_at", "driver", "envelope", "is_reported", "pause", "reason", "scope", "started_at", "watch",
+        "absences", "actor", "cancelled_at", "driver", "envelope", "has_slot", "is_reported", "is_under_way", "pause",
+        "reason", "scope", "started_at", "watch",
     )  # fmt: skip
 
     pause: Reply[None]
@@ -38,6 +39,11 @@ class Worker(Generic[A, E]):
         self.cancelled_at = inf
         self.is_reported = False
         """The turn was reported as stuck."""
+        self.is_under_way = False
+        """The turn has suspended, and not returned yet; this and the next two are for `Slots`."""
+        self.has_slot = False
+        self.absences = 0
+        """How often the turn has given up its slot without regaining it."""
 
     def cancel(self, reason: str, now: float) -> None:
         """Cancel the turn. The first reason stands."""
