@@ -260,3 +260,138 @@ async def test_ended_tickets_are_forgotten_by_time_alone() -> None:
     with pytest.raises(ReplayIncomplete):
         await read_all(first.read())
     await host.close()
+
+
+async def test_one_task_sleeps_while_something_is_kept_and_none_otherwise() -> None:
+    clock, host = VirtualClock(), current_host_loop()
+    ended = Ended(host, clock, age_s=30)
+    tickets = [ticket(number) for number in range(100)]
+    for round_ in range(3):
+        for it in tickets:
+            if round_ == 0:
+                it.end(done(it))
+            ended.keep(it)
+            ended.keep(it)
+        await clock.advance(0)
+        assert (100, 1) == (len(ended), clock.sleeping)
+        await clock.advance(30)
+        assert (0, 0, 0) == (len(ended), ended.bytes, clock.sleeping)
+    await host.close()
+
+
+async def test_what_is_kept_for_late_readers_is_bounded_in_the_whole_process() -> None:
+    clock, host = VirtualClock(), current_host_loop()
+    ended = Ended(host, clock, age_s=1e6, tickets_max=50, bytes_max=40_000)
+    for count in range(1000):
+        it = ticket(count, bytes_max=10_000)
+        it.begin(1)
+        emit(it, *["a" * 90] * 10 * (count % 3))
+        it.end(done(it))
+        ended.keep(it)
+        assert it is ended.find(it.number)
+        assert len(ended) <= 50
+        assert ended.bytes <= 40_000
+    assert 20 < len(ended)
+    ended.clear()
+
+    assert (0, 0) == (len(ended), ended.bytes)
+    await host.close()
+
+
+async def test_a_reader_that_never_comes_back_holds_no_chunks() -> None:
+    clock, host = VirtualClock(), current_host_loop()
+    ended = Ended(host, clock, age_s=30)
+    it = ticket()
+    it.begin(1)
+    emit(it, *["a" * 90] * 10)
+    stalled = it.read()
+    assert "accepted" == (await anext(stalled)).kind
+    it.end(done(it))
+    ended.keep(it)
+    assert 900 == it.kept_bytes
+    await clock.advance(30)
+
+    assert 0 == it.kept_bytes
+    with pytest.raises(ReplayIncomplete) as incomplete:
+        await anext(stalled)
+    assert done(it).outcome == incomplete.value.outcome
+    await host.close()
+
+
+async def test_a_ticket_goes_on_where_an_earlier_life_of_the_process_was() -> None:
+    it = ticket(durable=True)
+    it.restore(1, ["a", "b"])
+    assert ("queued", 1, [], 0) == (it.status, it.attempt, it.unshown(), it.backlog)
+    reader, late = it.read("t1-1.1.1"), it.read("t1-1.1.2")
+    assert reader.take() is not None
+    assert (None, None) == (reader.take(), late.take())
+    it.begin(2)
+    emit(it, "A")
+    it.end(done(it))
+
+    assert ["restarted 2", "A", "done so"] == await labels(reader)
+    assert ["restarted 2", "A", "done so"] == await labels(late)
+    assert ["accepted 3", "A", "done so"] == await labels(it.read())
+
+
+async def test_a_cursor_from_the_future_waits_and_is_never_told_what_it_claims_to_have_seen() -> None:
+    it = ticket()
+    it.begin(1)
+    emit(it, "a")
+    ahead, beyond = it.read("t1-1.1.2"), it.read("t1-1.9.9")
+    assert ahead.take() is None
+    emit(it, "b", "c")
+    it.end(done(it))
+
+    assert ["c", "done so"] == await labels(ahead)
+    assert ["restarted 1", "a", "b", "c", "done so"] == await labels(beyond)
+
+
+async def test_a_thousand_who_gave_up_are_not_remembered() -> None:
+    it = ticket()
+    it.begin(1)
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            for _ in range(500):
+                group.start_soon(labels, it.read("t1-1.0.0"))
+                group.start_soon(it.wait)
+            await anyio.wait_all_tasks_blocked()
+            assert 500 == it.listeners
+            scope.cancel()
+    assert 0 == it.listeners
+    emit(it, "a")
+    it.end(done(it))
+
+    assert "so" == await it.wait()
+
+
+async def test_the_last_of_many_readers_is_woken_too() -> None:
+    it = ticket()
+    found: list[list[str]] = []
+
+    async def read() -> None:
+        found.append(await labels(it.read()))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(300):
+            group.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        it.begin(1)
+        emit(it, "a")
+        await anyio.wait_all_tasks_blocked()
+        emit(it, "b")
+        it.end(done(it))
+
+    assert [["accepted 3", "a", "b", "done so"]] * 300 == found
+
+
+async def test_the_newest_chunk_is_kept_however_large_it_is() -> None:
+    it = ticket(bytes_max=100)
+    it.begin(1)
+    emit(it, "a", "ä" * 1000)
+
+    event = it.read("t1-1.1.1").take()
+    assert event is not None
+    assert ("chunk", 2000) == (event.kind, it.kept_bytes)
+    emit(it, "b")
+    assert 1 == it.kept_bytes
