@@ -33,6 +33,11 @@ class Kind(IntEnum):
     TURN = 1
     SNAPSHOT = 2
     PAGE = 3
+    INBOX = 4
+    PROGRESS = 5
+    STEP = 6
+    OUTBOX = 7
+    DEAD_LETTER = 8
 
 
 class Header(NamedTuple):

@@ -7,15 +7,13 @@ Fields are added at the end, and missing ones take their default.
 Key numbers never change.
 """
 
-import struct
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from msgpack import Packer, unpackb
-
-from salon_persistence.errors import CorruptRecord, RecordRefused
-from salon_persistence.header import Kind, seal, unseal
+from salon_persistence.body import SHAPE_FAULTS, opened, sealed, shapeless
+from salon_persistence.errors import RecordRefused
+from salon_persistence.header import Kind
 from salon_persistence.records import (
     NOTHING,
     LedgerEntry,
@@ -28,7 +26,6 @@ from salon_persistence.records import (
     TurnRecord,
 )
 
-_BUFFER_BYTES = 1024
 _EMPTY: Mapping[int, Any] = MappingProxyType({})
 
 _KIND_TURN = int(Kind.TURN)
@@ -80,7 +77,7 @@ def encode_turn(record: TurnRecord, sid: int) -> bytes:
         _add_standing(parts, record)
     if record.reminders:
         parts[_REMINDERS] = [_from_reminder(reminder) for reminder in record.reminders]
-    return _sealed(_KIND_TURN, record.schema_version, sid, record.version, parts)
+    return sealed(_KIND_TURN, record.schema_version, sid, record.version, parts)
 
 
 def decode_turn(data: bytes, sid: int, version: int) -> TurnRecord:
@@ -89,11 +86,11 @@ def decode_turn(data: bytes, sid: int, version: int) -> TurnRecord:
     Raises:
         CorruptRecord, FormatTooNew: See `salon_persistence.header`.
     """
-    schema_version, parts = _opened(Kind.TURN, sid, version, data)
+    schema_version, parts = opened(Kind.TURN, sid, version, data)
     try:
         return _turn(parts, sid, version, schema_version)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise _shapeless(Kind.TURN) from error
+    except SHAPE_FAULTS as error:
+        raise shapeless(Kind.TURN) from error
 
 
 def encode_snapshot(record: SnapshotRecord) -> bytes:
@@ -107,7 +104,7 @@ def encode_snapshot(record: SnapshotRecord) -> bytes:
         parts[_SNAPSHOT_LOGS] = {name: _from_shape(shape) for name, shape in record.logs.items()}
     if record.ledger:
         parts[_SNAPSHOT_LEDGER] = [from_entry(entry) for entry in record.ledger]
-    return _sealed(Kind.SNAPSHOT, record.schema_version, record.sid, record.version, parts)
+    return sealed(Kind.SNAPSHOT, record.schema_version, record.sid, record.version, parts)
 
 
 def decode_snapshot(data: bytes, sid: int, version: int) -> SnapshotBody:
@@ -116,7 +113,7 @@ def decode_snapshot(data: bytes, sid: int, version: int) -> SnapshotBody:
     Raises:
         CorruptRecord, FormatTooNew: See `salon_persistence.header`.
     """
-    schema_version, parts = _opened(Kind.SNAPSHOT, sid, version, data)
+    schema_version, parts = opened(Kind.SNAPSHOT, sid, version, data)
     try:
         return SnapshotBody(
             schema_version,
@@ -124,8 +121,8 @@ def decode_snapshot(data: bytes, sid: int, version: int) -> SnapshotBody:
             {name: _to_shape(shape) for name, shape in parts.get(_SNAPSHOT_LOGS, _EMPTY).items()},
             tuple(to_entry(entry) for entry in parts.get(_SNAPSHOT_LEDGER, ())),
         )
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise _shapeless(Kind.SNAPSHOT) from error
+    except SHAPE_FAULTS as error:
+        raise shapeless(Kind.SNAPSHOT) from error
 
 
 def encode_page(page: LogPage, sid: int) -> bytes:
@@ -139,7 +136,7 @@ def encode_page(page: LogPage, sid: int) -> bytes:
     parts: dict[int, Any] = {_PAGE_ITEMS: page.items}
     if page.keys:
         parts[_PAGE_KEYS] = page.keys
-    return _sealed(Kind.PAGE, 0, sid, page.first, parts)
+    return sealed(Kind.PAGE, 0, sid, page.first, parts)
 
 
 def decode_page(data: bytes, sid: int, field: str, first: int) -> LogPage:
@@ -148,45 +145,12 @@ def decode_page(data: bytes, sid: int, field: str, first: int) -> LogPage:
     Raises:
         CorruptRecord, FormatTooNew: See `salon_persistence.header`.
     """
-    _, parts = _opened(Kind.PAGE, sid, first, data)
+    _, parts = opened(Kind.PAGE, sid, first, data)
     try:
         items = tuple((number, item) for number, item in parts[_PAGE_ITEMS])
         return LogPage(field, items, dict(parts.get(_PAGE_KEYS, NOTHING)))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise _shapeless(Kind.PAGE) from error
-
-
-def _sealed(kind: int, schema_version: int, ordinal: int, suborder: int, parts: dict[int, Any]) -> bytes:
-    # A packer of its own for each call, because one that is shared is not safe between threads.
-    packer = Packer(default=_plain, buf_size=_BUFFER_BYTES)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the stubs lag behind
-    try:
-        return seal(kind, schema_version, ordinal, suborder, packer.pack(parts))
-    except (TypeError, ValueError, OverflowError, struct.error) as reason:
-        name = Kind(kind).name.lower()
-        raise RecordRefused(f"A {name} cannot be encoded: {type(reason).__name__}: {reason}.") from reason
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    if isinstance(value, Sequence):
-        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    raise TypeError(f"{type(value).__name__} has no place in a record")
-
-
-def _opened(kind: Kind, ordinal: int, suborder: int, data: bytes) -> tuple[int, dict[int, Any]]:
-    header, body = unseal(kind, ordinal, suborder, data)
-    try:
-        parts = unpackb(body, strict_map_key=False, use_list=False)
-    except Exception as error:
-        raise _shapeless(kind) from error
-    if not isinstance(parts, dict):
-        raise _shapeless(kind)
-    return header.schema_version, cast(dict[int, Any], parts)
-
-
-def _shapeless(kind: Kind) -> CorruptRecord:
-    return CorruptRecord(f"The body of a {kind.name.lower()} is whole, but not of its shape.")
+    except SHAPE_FAULTS as error:
+        raise shapeless(Kind.PAGE) from error
 
 
 def touches_row(record: TurnRecord) -> bool:

@@ -4,9 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from salon_persistence.records import LedgerEntry
-
-COUNT_BITS = 40
-"""Of a turn's number, `epoch << 40 | count`; its id is `t<epoch>-<count>`."""
+from salon_persistence.turn_number import number_of
 
 
 class Ledger:
@@ -58,11 +56,3 @@ class Ledger:
             del self._by_turn[entry.turn]
         if entry.key is not None and self._by_key.get(entry.key) is entry:
             del self._by_key[entry.key]
-
-
-def number_of(turn: str) -> int:
-    """The number of the turn with this id; 0 when the text is no such id."""
-    epoch, dash, count = turn.removeprefix("t").partition("-")
-    if not (dash and epoch.isdecimal() and count.isdecimal()):
-        return 0
-    return int(epoch) << COUNT_BITS | int(count)

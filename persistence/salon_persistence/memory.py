@@ -8,8 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from salon_persistence.errors import NameTaken, RecordRefused, StoreError, StoreFailed, StoreInUse
-from salon_persistence.journal import encode_page, encode_snapshot, encode_turn
+from salon_persistence.journal import encode_page, encode_snapshot
 from salon_persistence.log_image import dead_pages
+from salon_persistence.mail_codec import INTEGER_MAX, open_letter
+from salon_persistence.memory_mail import MemoryMail, Posting
+from salon_persistence.parcel import LetterLine, undelivered
 from salon_persistence.records import LogPage, NoteRecord, Record, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 from salon_persistence.recovery import SnapshotRow, pages_before, recover
 from salon_persistence.store import (
@@ -24,10 +27,10 @@ from salon_persistence.store import (
     StoredLetter,
     StoreInfo,
 )
+from salon_persistence.write import Extras, Write, last_numbers, prepare
 
-FORMAT = 1
-INTEGER_MAX = 2**63 - 1
-"""What a column of SQLite holds."""
+FORMAT = 2
+"""As of a file of SQLite."""
 
 
 @dataclass(slots=True)
@@ -47,16 +50,6 @@ class MemorySession:
     def as_row(self, sid: int) -> SessionRow:
         return replace(self.row, sid=sid, version=self.version, head_lsn=self.head_lsn)
 
-    def snapshots(self) -> Iterator[SnapshotRow]:
-        return iter(self.shelf)
-
-    def turns(self, after_lsn: int) -> Sequence[tuple[int, bytes]]:
-        return [(version, body) for lsn, version, body in reversed(self.journal) if lsn > after_lsn]
-
-    def pages(self, field: str, before: int) -> Iterator[tuple[int, bytes]]:
-        stored = self.paged.get(field, {})
-        return iter([(first, stored[first]) for first in sorted(stored, reverse=True) if first < before])
-
 
 class MemoryFile:
     """What outlives a `MemoryStore`, as a file outlives a process. Two stores may be given one, to test the fence."""
@@ -73,6 +66,38 @@ class MemoryFile:
         self.sessions: dict[int, MemorySession] = {}
         self.public_ids: dict[str, int] = {}
         self.names: dict[tuple[str, str, str], int] = {}
+        self.mail = MemoryMail()
+
+
+class MemoryRows:
+    """See `Rows`."""
+
+    def __init__(self, sid: int, session: "MemorySession", mail: MemoryMail) -> None:
+        self._sid = sid
+        self._session = session
+        self._mail = mail
+
+    def snapshots(self) -> Iterator[SnapshotRow]:
+        return iter(self._session.shelf)
+
+    def turns(self, after_lsn: int) -> Sequence[tuple[int, bytes]]:
+        return [(version, body) for lsn, version, body in reversed(self._session.journal) if lsn > after_lsn]
+
+    def pages(self, field: str, before: int) -> Iterator[tuple[int, bytes]]:
+        stored = self._session.paged.get(field, {})
+        return iter([(first, stored[first]) for first in sorted(stored, reverse=True) if first < before])
+
+    def inbox(self) -> Sequence[tuple[int, int, int | None, bytes]]:
+        return self._mail.inbox.of(self._sid)
+
+    def progress(self) -> Sequence[tuple[int, int, int, bytes]]:
+        return self._mail.progress_of(self._sid)
+
+    def steps(self) -> Sequence[tuple[str, str, int, bytes]]:
+        return self._mail.steps_of(self._sid)
+
+    def outbox(self) -> Sequence[tuple[int, int, int | None, bytes]]:
+        return self._mail.outbox.of(self._sid)
 
 
 class MemoryStore:
@@ -139,7 +164,7 @@ class MemoryStore:
         if sid is None:
             return None
         session = file.sessions[sid]
-        return recover(session.as_row(sid), session, windows.get(session.row.type, {}))
+        return recover(session.as_row(sid), MemoryRows(sid, session, file.mail), windows.get(session.row.type, {}))
 
     async def find(self, query: SessionQuery, /) -> Sequence[SessionRow]:
         self._readable()
@@ -151,19 +176,29 @@ class MemoryStore:
     async def read_pages(self, sid: int, field: str, before: int, items: int, /) -> Sequence[LogPage]:
         self._readable()
         session = self.file.sessions.get(sid)
-        return pages_before(session, sid, field, before, items) if session else ()
+        rows = MemoryRows(sid, session, self.file.mail) if session else None
+        return pages_before(rows, sid, field, before, items) if rows else ()
 
     async def mail_waits(self, after_sid: int, limit: int, /) -> Sequence[tuple[int, str]]:
         self._readable()
-        return ()
+        mail, sessions = self.file.mail, self.file.sessions
+        sids = sorted(sid for sid in {*mail.inbox.sids(), *mail.outbox.sids()} if sid > after_sid)
+        found = [(sid, sessions[sid].row.public_id) for sid in sids if self._is_active(sid)]
+        return found[: limit if limit >= 0 else None]
 
     async def letters(self, query: LetterQuery, /) -> Sequence[StoredLetter]:
         self._readable()
-        return ()
+        kept = [
+            self._letter(place, line)
+            for place, line in self.file.mail.letters()
+            if query.sid in (None, line[0]) and place > (query.after or 0)
+        ]
+        return tuple(kept[: query.limit if query.limit >= 0 else None])
 
     async def letter(self, id: str, /) -> StoredLetter | None:
         self._readable()
-        return None
+        kept = self.file.mail.letter(id)
+        return self._letter(*kept) if kept else None
 
     async def probe(self) -> None:
         stopped = self._fenced()
@@ -190,34 +225,97 @@ class MemoryStore:
             raise self._stopped.error
 
     def _commit(self, record: Record) -> Outcome:
+        file = self.file
         try:
-            if isinstance(record, NoteRecord) or record.mail is not None or record.children:
-                raise RecordRefused("This store keeps no mail yet.")
-            if record.created is not None:
-                return self._create(record, record.created)
-            return self._continue(record)
+            write = prepare(record, file.lsn + 1, file.sid + 1)
+            file.lsn, file.sid = last_numbers(write, file.sid)  # Used up even if it is refused now, as in SQLite.
+            _, sid, lsn, body, extras = write
+            if isinstance(record, NoteRecord):
+                return self._note(record, extras)
+            if extras is None:
+                return self._stand(record, sid, lsn, body)
+            return self._deliver(write, extras)
         except StoreError as error:
             return Refused(error)
 
-    def _create(self, record: TurnRecord, created: SessionRow) -> Applied:
-        if record.sid or record.version != 1:
-            raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
-        file = self.file
-        sid, lsn = file.sid + 1, file.lsn + 1
-        body = encode_turn(record, sid)
-        row = _changed(created, record)
-        file.sid, file.lsn = sid, lsn  # Used up even if it is refused now, as in SQLite.
-        self._check(row, sid)
-        file.sessions[sid] = MemorySession(row, 1, lsn, [(lsn, 1, body)])
-        self._index(row, sid)
-        return Applied(sid, lsn)
+    def _note(self, note: NoteRecord, extras: Extras | None) -> Outcome:
+        if extras is not None and extras.parcel is not None:
+            session = self.file.sessions.get(note.sid)
+            standing = session and (session.row.lifecycle, session.row.generation)
+            if extras.parcel.inbox and standing != ("active", note.generation):
+                return Fenced(whole_store=False)
+            self.file.mail.put([Posting(extras.parcel)])
+        return Applied(note.sid, 0)
 
-    def _continue(self, record: TurnRecord) -> Outcome:
-        sid, version = record.sid, record.version
-        if sid == 0:
-            raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
-        body = encode_turn(record, sid)
-        self.file.lsn = lsn = self.file.lsn + 1
+    def _deliver(self, write: Write, extras: Extras) -> Outcome:
+        """A turn with mail or children: all of it, or nothing."""
+        restores: list[Callable[[], None]] = []
+        postings: list[Posting] = []
+        try:
+            for record, sid, lsn, body, _ in (write, *extras.children):
+                assert isinstance(record, TurnRecord)
+                restore = self._as_before(sid)
+                outcome = self._stand(record, sid, lsn, body)
+                if not isinstance(outcome, Applied):
+                    return outcome
+                restores.append(restore)
+            for part in (*extras.children, write):
+                postings += self._addressed(part)
+            self.file.mail.put(postings)
+        except StoreError:
+            for restore in reversed(restores):
+                restore()
+            raise
+        undelivered = tuple(number for posting in postings for number in posting.undelivered)
+        return Applied(write[1], write[2], tuple(child[1] for child in extras.children), undelivered)
+
+    def _addressed(self, write: Write) -> list[Posting]:
+        record, sid, _, _, extras = write
+        if extras is None or extras.parcel is None or not isinstance(record, TurnRecord):
+            return []
+        posting = Posting(extras.parcel)
+        for row, line in extras.parcel.abroad:
+            if self._is_active(line[1]):
+                posting.arriving.append(line)
+            else:
+                posting.letters.append(undelivered(record, sid, row, line[1]))
+                posting.undelivered.append(row.number)
+        return [posting]
+
+    def _is_active(self, sid: int) -> bool:
+        session = self.file.sessions.get(sid)
+        return session is not None and session.row.lifecycle == "active"
+
+    def _letter(self, place: int, line: LetterLine) -> StoredLetter:
+        sid, id, body = line
+        session = self.file.sessions.get(sid)
+        names = (session.row.public_id, session.row.type) if session else ("", "")
+        return StoredLetter(place, sid, *names, open_letter(sid, id, body))
+
+    def _as_before(self, sid: int) -> Callable[[], None]:
+        """Takes back what `_stand` does now."""
+        session = self.file.sessions.get(sid)
+        if session is None:
+            return lambda: self._unindex(self.file.sessions.pop(sid).row)
+        row, version, head_lsn = session.row, session.version, session.head_lsn
+
+        def restore() -> None:
+            self._unindex(session.row)
+            session.row, session.version, session.head_lsn = row, version, head_lsn
+            session.journal.pop()
+            self._index(row, sid)
+
+        return restore
+
+    def _stand(self, record: TurnRecord, sid: int, lsn: int, body: bytes) -> Applied | Fenced:
+        """The session at its next version, or at its first."""
+        version = record.version
+        if record.created is not None:
+            row = _changed(record.created, record)
+            self._check(row, sid)
+            self.file.sessions[sid] = MemorySession(row, 1, lsn, [(lsn, 1, body)])
+            self._index(row, sid)
+            return Applied(sid, lsn)
         session = self.file.sessions.get(sid)
         if session is None or session.version != version - 1 or session.row.generation != record.generation:
             return Fenced(whole_store=False)

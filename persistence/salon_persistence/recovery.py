@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from salon_persistence.errors import CorruptRecord
 from salon_persistence.journal import SnapshotBody, decode_page, decode_snapshot, decode_turn
 from salon_persistence.log_image import is_cut, merge_cuts
+from salon_persistence.mail_codec import open_inbox, open_outbox, open_progress, open_step
 from salon_persistence.records import LogPage, LogShape, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 
 
@@ -23,6 +24,22 @@ class Rows(Protocol):
 
     def snapshots(self) -> Iterator[SnapshotRow]:
         """Newest first."""
+        ...
+
+    def inbox(self) -> Sequence[tuple[int, int, int | None, bytes]]:
+        """(number, attempts, due_us, body) in the order of numbers."""
+        ...
+
+    def progress(self) -> Sequence[tuple[int, int, int, bytes]]:
+        """(number, kind, ordinal, body) of the inbox rows, in this order."""
+        ...
+
+    def steps(self) -> Sequence[tuple[str, str, int, bytes]]:
+        """(owner, name, at_us, body) in this order."""
+        ...
+
+    def outbox(self) -> Sequence[tuple[int, int, int | None, bytes]]:
+        """As `inbox`."""
         ...
 
     def turns(self, after_lsn: int) -> Sequence[tuple[int, bytes]]:
@@ -53,9 +70,9 @@ def recover(row: SessionRow, rows: Rows, windows: Mapping[str, int]) -> StoredSe
         tail = _tail(row, rows, snapshot)
     except CorruptRecord as error:
         raise damage or error from error
-    if snapshot is None:
-        return StoredSession(row, None, tail)
-    return StoredSession(row, _with_pages(snapshot, tail, rows, windows), tail)
+    if snapshot is not None:
+        snapshot = _with_pages(snapshot, tail, rows, windows)
+    return _with_mail(row, snapshot, tail, rows)
 
 
 def pages_before(rows: Rows, sid: int, field: str, before: int, items: int) -> tuple[LogPage, ...]:
@@ -69,6 +86,21 @@ def pages_before(rows: Rows, sid: int, field: str, before: int, items: int) -> t
         found.append(page)
         wanted -= sum(1 for number, _ in page.items if number < before)
     return tuple(found)
+
+
+def _with_mail(
+    row: SessionRow, snapshot: SnapshotRecord | None, tail: Sequence[TurnRecord], rows: Rows
+) -> StoredSession:
+    sid, inbox = row.sid, rows.inbox()
+    return StoredSession(
+        row,
+        snapshot,
+        tail,
+        inbox=tuple(open_inbox(sid, *line) for line in inbox) if inbox else (),
+        progress=tuple(open_progress(*line) for line in rows.progress()) if inbox else (),
+        steps=tuple(open_step(sid, *line) for line in rows.steps()),
+        outbox=tuple(open_outbox(sid, *line) for line in rows.outbox()),
+    )
 
 
 def _snapshot(sid: int, stored: SnapshotRow) -> SnapshotRecord:

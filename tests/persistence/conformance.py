@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from salon_persistence.errors import NameTaken, RecordRefused, StoreFailed, StoreInUse
-from salon_persistence.records import LogDelta, LogPage, LogShape, SnapshotRecord, TurnRecord
+from salon_persistence.records import LogDelta, LogPage, LogShape, Record, SnapshotRecord, TurnRecord
 from salon_persistence.store import (
     Applied,
     ByName,
@@ -49,7 +49,7 @@ async def opened(place: Place) -> AsyncGenerator[Store]:
         await store.close()
 
 
-async def applied(store: Store, *batch: TurnRecord) -> list[Applied]:
+async def applied(store: Store, *batch: Record) -> list[Applied]:
     outcomes = await store.commit(batch)
     assert len(outcomes) == len(batch), outcomes
     return [is_applied(outcome) for outcome in outcomes]

@@ -5,7 +5,9 @@ import pytest
 from salon_persistence.errors import StoreError
 from salon_persistence.memory import MemoryStore
 from tests.persistence.broken import BROKEN, BrokenPlace
+from tests.persistence.broken_mail import BROKEN_MAIL
 from tests.persistence.conformance import CHECKS
+from tests.persistence.mail_conformance import MAIL_CHECKS
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +18,7 @@ def anyio_backend() -> str:
 async def caught_by(kind: type[MemoryStore]) -> list[str]:
     """Names of the checks that a store of this kind fails."""
     failed: list[str] = []
-    for check in CHECKS:
+    for check in CHECKS + MAIL_CHECKS:
         try:
             await check(BrokenPlace(kind))
         except (AssertionError, StoreError, KeyError):
@@ -24,7 +26,7 @@ async def caught_by(kind: type[MemoryStore]) -> list[str]:
     return failed
 
 
-@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", BROKEN + BROKEN_MAIL, ids=lambda kind: kind.__name__)
 async def test_a_broken_store_is_caught(kind: type[MemoryStore]) -> None:
     assert await caught_by(kind) != []
 
@@ -35,8 +37,8 @@ async def test_the_store_that_they_break_is_whole() -> None:
 
 async def test_no_check_is_useless() -> None:
     """Each one that is about more than a store's first steps catches somebody."""
-    caught = {name for kind in BROKEN for name in await caught_by(kind)}
-    idle = {check.__name__ for check in CHECKS} - caught
+    caught = {name for kind in BROKEN + BROKEN_MAIL for name in await caught_by(kind)}
+    idle = {check.__name__ for check in CHECKS + MAIL_CHECKS} - caught
 
     assert idle <= {
         "a_record_either_creates_or_continues",

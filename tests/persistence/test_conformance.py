@@ -6,6 +6,7 @@ import pytest
 
 from salon_persistence.store import ByPublicId, Store
 from tests.persistence.conformance import CHECKS, Check, Place, applied, grown, is_applied, opened
+from tests.persistence.mail_conformance import MAIL_CHECKS
 from tests.persistence.places import MemoryPlace, SqlitePlace
 from tests.persistence.sessions import WINDOWS, created, snapshot, turn
 
@@ -20,7 +21,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryPlace | Sqlit
     return MemoryPlace() if request.param == "memory" else SqlitePlace(tmp_path)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", CHECKS + MAIL_CHECKS, ids=lambda check: check.__name__)
 async def test_a_store_keeps_its_promises(check: Check, place: Place) -> None:
     await check(place)
 

@@ -123,7 +123,7 @@ async def test_the_store_introduces_itself(place: SqlitePlace) -> None:
 
     assert info.store == f"sqlite:///{place.path}"
     assert info.engine.startswith(f"SQLite {sqlite3.sqlite_version}")
-    assert (info.format, info.epoch, info.clean) == (1, 1, True)
+    assert (info.format, info.epoch, info.clean) == (layout.LAYOUT, 1, True)
     assert ("let no other program write" in info.engine) is ((3, 7, 0) <= sqlite3.sqlite_version_info <= (3, 51, 2))
 
 

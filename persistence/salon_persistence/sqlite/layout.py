@@ -5,6 +5,11 @@
     journal    one row per turn; `prev_lsn` is the turn before of the same session, so that no index is needed
     snapshot   the two newest of each session, in the slots 2 * sid and 2 * sid + 1
     page       items of logs that have left the journal
+    inbox      messages that were accepted and have not ended
+    progress   what their turns keep before their end
+    step       results of steps of turns
+    outbox     what leaves the process and has not yet
+    dead_letter  what will not run, or not leave
 
 The wide columns stand last, because SQLite reads a row from its beginning.
 A new layout is a new entry of `MIGRATIONS`; one that was released never changes.
@@ -15,7 +20,7 @@ from types import MappingProxyType
 
 APPLICATION_ID = 0x53414C4E
 """The letters SALN, in the header of every file."""
-LAYOUT = 1
+LAYOUT = 2
 
 _LAYOUT_1 = (
     """CREATE TABLE owner (
@@ -81,7 +86,52 @@ _LAYOUT_1 = (
     "CREATE UNIQUE INDEX page_by_first ON page (sid, field, first)",
 )
 
-MIGRATIONS: MappingProxyType[int, tuple[str, ...]] = MappingProxyType({1: _LAYOUT_1})
+_LAYOUT_2 = (
+    # Attempts stand beside the body: the first mark turns a 0 into a 1, which have no bytes of their own in SQLite,
+    # so that a row of any length is overwritten in place.
+    """CREATE TABLE inbox (
+        number INTEGER PRIMARY KEY,
+        sid INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        due_us INTEGER,
+        body BLOB NOT NULL
+    )""",
+    "CREATE INDEX inbox_by_sid ON inbox (sid)",
+    """CREATE TABLE progress (
+        number INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        ordinal INTEGER NOT NULL,
+        body BLOB NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX progress_by_number ON progress (number, kind, ordinal)",
+    """CREATE TABLE step (
+        sid INTEGER NOT NULL,
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        at_us INTEGER NOT NULL,
+        body BLOB NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX step_by_owner ON step (sid, owner, name)",
+    """CREATE TABLE outbox (
+        number INTEGER PRIMARY KEY,
+        sid INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        due_us INTEGER,
+        body BLOB NOT NULL
+    )""",
+    "CREATE INDEX outbox_by_sid ON outbox (sid)",
+    # AUTOINCREMENT, so that the place of a dropped letter is not given again and a page of them continues rightly.
+    """CREATE TABLE dead_letter (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        sid INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        body BLOB NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX dead_letter_by_id ON dead_letter (id)",
+    "CREATE INDEX dead_letter_by_sid ON dead_letter (sid)",
+)
+
+MIGRATIONS: MappingProxyType[int, tuple[str, ...]] = MappingProxyType({1: _LAYOUT_1, 2: _LAYOUT_2})
 """By the layout that each leads to, from the one before."""
 
 

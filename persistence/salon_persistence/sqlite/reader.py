@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from salon_persistence.errors import StoreError
+from salon_persistence.mail_codec import open_letter
 from salon_persistence.records import LogPage, SessionRow, StoredSession
 from salon_persistence.recovery import pages_before, recover
 from salon_persistence.sqlite import faults
@@ -15,6 +16,19 @@ T = TypeVar("T")
 
 _BY_PUBLIC_ID = f"SELECT {COLUMNS} FROM session WHERE public_id = ?"
 _BY_NAME = f"SELECT {COLUMNS} FROM session WHERE tenant = ? AND type = ? AND name = ? AND lifecycle = 'active'"
+
+_NEXT_WAITING = """min(
+        coalesce((SELECT min(sid) FROM inbox WHERE sid > {after}), 9223372036854775807),
+        coalesce((SELECT min(sid) FROM outbox WHERE sid > {after}), 9223372036854775807))"""
+_WAITING = f"""WITH RECURSIVE waiting (sid) AS (
+        SELECT {_NEXT_WAITING.format(after=":after")}
+        UNION ALL
+        SELECT {_NEXT_WAITING.format(after="waiting.sid")} FROM waiting WHERE waiting.sid < 9223372036854775807
+    ) SELECT session.sid, public_id FROM waiting CROSS JOIN session ON session.sid = waiting.sid
+    WHERE lifecycle = 'active' LIMIT :limit"""
+"""From one session to the next, so that a session costs the same however much it has."""
+_LETTERS = """SELECT place, letter.sid, coalesce(public_id, ''), coalesce(type, ''), id, body
+    FROM dead_letter AS letter LEFT JOIN session ON session.sid = letter.sid"""
 
 
 def load(
@@ -42,15 +56,28 @@ def find(connection: sqlite3.Connection, query: SessionQuery) -> Sequence[Sessio
 
 
 def mail_waits(connection: sqlite3.Connection, after_sid: int, limit: int) -> Sequence[tuple[int, str]]:
-    return ()
+    parameters = {"after": after_sid, "limit": limit}
+    return _in_one_moment(connection, lambda: connection.execute(_WAITING, parameters).fetchall())
 
 
 def letters(connection: sqlite3.Connection, query: LetterQuery) -> Sequence[StoredLetter]:
-    return ()
+    whose = "" if query.sid is None else "AND letter.sid = :sid"
+    sql = f"{_LETTERS} WHERE place > :after {whose} ORDER BY place LIMIT :limit"
+    parameters = {"sid": query.sid, "after": query.after or 0, "limit": query.limit}
+    return _in_one_moment(connection, lambda: tuple(map(_letter, connection.execute(sql, parameters))))
 
 
 def letter(connection: sqlite3.Connection, id: str) -> StoredLetter | None:
-    return None
+    def read() -> StoredLetter | None:
+        columns = connection.execute(f"{_LETTERS} WHERE id = ?", (id,)).fetchone()
+        return None if columns is None else _letter(columns)
+
+    return _in_one_moment(connection, read)
+
+
+def _letter(columns: Sequence[Any]) -> StoredLetter:
+    place, sid, public_id, type_, id, body = columns
+    return StoredLetter(place, sid, public_id, type_, open_letter(sid, id, body))
 
 
 def find_statement(query: SessionQuery) -> tuple[str, list[Any]]:

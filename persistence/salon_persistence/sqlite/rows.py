@@ -35,6 +35,12 @@ _CHAIN = """WITH RECURSIVE chain (lsn, version, prev_lsn, body) AS (
         ON older.lsn = chain.prev_lsn WHERE older.lsn > :after AND older.sid = :sid
     ) SELECT version, body FROM chain"""
 
+_INBOX = "SELECT number, attempts, due_us, body FROM inbox WHERE sid = ? ORDER BY number"
+_PROGRESS = """SELECT number, kind, ordinal, body FROM progress
+    WHERE number IN (SELECT number FROM inbox WHERE sid = ?) ORDER BY number, kind, ordinal"""
+_STEPS = "SELECT owner, name, at_us, body FROM step WHERE sid = ? ORDER BY owner, name"
+_OUTBOX = "SELECT number, attempts, due_us, body FROM outbox WHERE sid = ? ORDER BY number"
+
 
 def facts_of(row: SessionRow) -> tuple[Any, ...]:
     """The values of `FACTS`."""
@@ -83,6 +89,18 @@ class SessionRows:
         for slot, version, lsn in slots(self._connection, self._sid):
             (body,) = self._connection.execute("SELECT body FROM snapshot WHERE slot = ?", (slot,)).fetchone()
             yield SnapshotRow(version, lsn, body)
+
+    def inbox(self) -> Sequence[Any]:
+        return self._connection.execute(_INBOX, (self._sid,)).fetchall()
+
+    def progress(self) -> Sequence[Any]:
+        return self._connection.execute(_PROGRESS, (self._sid,)).fetchall()
+
+    def steps(self) -> Sequence[Any]:
+        return self._connection.execute(_STEPS, (self._sid,)).fetchall()
+
+    def outbox(self) -> Sequence[Any]:
+        return self._connection.execute(_OUTBOX, (self._sid,)).fetchall()
 
     def turns(self, after_lsn: int) -> Sequence[tuple[int, bytes]]:
         return self._connection.execute(

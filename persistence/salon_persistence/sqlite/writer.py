@@ -4,6 +4,7 @@
     UPDATE owner            our epoch, and the new high-water marks      no row: another owner, for ever fenced
     UPDATE session          each at the version before, many at a time   too few rows: replay one by one
     INSERT journal          many at a time
+    the tables of the mail  many at a time
     COMMIT                  busy or full: not applied; an I/O error: unknown, and nothing is written any more
 
 If a statement fails for one record's sake, the whole is rolled back and replayed record by record under savepoints,
@@ -14,16 +15,19 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-from salon_persistence.errors import RecordRefused, StoreError, StoreFailed, StoreUnavailable
-from salon_persistence.journal import encode_turn, touches_row
+from salon_persistence.errors import StoreError, StoreFailed, StoreUnavailable
+from salon_persistence.journal import touches_row
+from salon_persistence.parcel import undelivered
 from salon_persistence.records import NoteRecord, Record, SnapshotRecord, TurnRecord
 from salon_persistence.sqlite import faults
+from salon_persistence.sqlite.pile import Pile, ReceiverGone
 from salon_persistence.sqlite.pruning import Pruning
 from salon_persistence.sqlite.rows import FACTS, facts_of
 from salon_persistence.sqlite.shelving import shelve
 from salon_persistence.store import Applied, Fenced, Outcome, Refused, Unknown
+from salon_persistence.write import Extras, Write, last_numbers, prepare
 
 T = TypeVar("T")
 
@@ -49,10 +53,6 @@ class Marks:
     lsn: int
     sid: int
     wall_us: int
-
-
-Write: TypeAlias = tuple[TurnRecord, int, int, bytes]
-"""A record with its sid, its lsn and its bytes. No class, because there is one per turn."""
 
 
 class EpochLost(Exception):
@@ -100,8 +100,7 @@ class Writer:
                 refused[index] = Refused(error)
                 continue
             writes.append(write)
-            lsn += 1
-            sid = max(sid, write[1])
+            lsn, sid = last_numbers(write, sid)
         if not writes:
             return list(refused.values())
         outcomes = self._write(writes, replace(self._next_marks(), lsn=lsn, sid=sid))
@@ -180,8 +179,8 @@ class Writer:
         heads: dict[int, int] = {}
         try:
             outcomes = self._transaction(marks, lambda: self._together(writes, heads))
-        except (Misfit, *faults.RECORD_FAULTS):
-            for _, sid, _, _ in writes:
+        except (Misfit, ReceiverGone, *faults.RECORD_FAULTS):
+            for _, sid, _, _, _ in writes:
                 self._heads.pop(sid, None)
         else:
             self._remember(heads)
@@ -192,20 +191,24 @@ class Writer:
         """All of them, many a statement; `heads` is filled with where their sessions stand then."""
         turns: list[tuple[int, int, int, int, int, int]] = []
         rows: list[tuple[int, int, int, int, bytes]] = []
+        outcomes: list[Outcome] = []
+        pile = Pile(self._connection)
         for write in writes:
-            record, sid, lsn, body = write
-            if touches_row(record):
-                apply(self._connection, write)
+            record, sid, lsn, body, extras = write
+            if not isinstance(record, TurnRecord) or touches_row(record):
+                outcomes.append(apply(self._connection, write, pile))
                 continue
             version = record.version
             prev = heads.get(sid) or self._heads.get(sid) or head_of(self._connection, sid)
             turns.append((lsn, version, sid, version - 1, record.generation, prev))
             rows.append((lsn, sid, version, prev, body))
             heads[sid] = lsn
+            outcomes.append(Applied(sid, lsn) if extras is None else _deliver(self._connection, write, extras, pile))
         if turns and self._connection.executemany(_TURN, turns).rowcount != len(turns):
             raise Misfit(Fenced(whole_store=False))
         self._connection.executemany(_JOURNAL, rows)
-        return [Applied(sid, lsn) for _, sid, lsn, _ in writes]
+        pile.flush()
+        return outcomes
 
     def _remember(self, heads: dict[int, int]) -> None:
         if len(self._heads) + len(heads) > HEADS_MAX:
@@ -220,8 +223,8 @@ class Writer:
         execute("SAVEPOINT record")
         try:
             outcome = errand()
-        except Misfit as misfit:
-            outcome = misfit.outcome
+        except (Misfit, ReceiverGone) as misfit:
+            outcome = misfit.outcome if isinstance(misfit, Misfit) else Fenced(whole_store=False)
             execute("ROLLBACK TO record")
         except StoreError as error:
             outcome = Refused(error)
@@ -273,26 +276,19 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
 
-def prepare(record: Record, lsn: int, new_sid: int) -> Write:
-    """The record's bytes, before any transaction. Raises RecordRefused when it has none."""
-    if isinstance(record, NoteRecord) or record.mail is not None or record.children:
-        raise RecordRefused("This store keeps no mail yet.")
-    sid = record.sid
-    if record.created is not None and sid == 0 and record.version == 1:
-        sid = new_sid
-    elif record.created is not None or sid == 0:
-        raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
-    return record, sid, lsn, encode_turn(record, sid)
-
-
-def apply(connection: sqlite3.Connection, write: Write) -> Applied:
-    """One record on its own.
+def apply(connection: sqlite3.Connection, write: Write, pile: Pile) -> Applied:
+    """One record on its own, but for the mail that it leaves on the pile.
 
     Raises:
         Misfit: The session stands at another version or generation.
+        ReceiverGone: What lies on the pile cannot be added.
         sqlite3.Error, OverflowError, …: What the record cannot be stored for.
     """
-    record, sid, lsn, body = write
+    record, sid, lsn, body, extras = write
+    if isinstance(record, NoteRecord):
+        if extras is not None and extras.parcel is not None:
+            pile.add(extras.parcel)
+        return Applied(sid, 0)
     prev = 0
     if record.created is not None:
         connection.execute(_CREATE, (sid, record.version, lsn, *facts_of(record.created)))
@@ -302,11 +298,24 @@ def apply(connection: sqlite3.Connection, write: Write) -> Applied:
         if connection.execute(_TURN, standing).rowcount != 1:
             raise Misfit(Fenced(whole_store=False))
     if record.row is not None:
+        pile.flush()  # Notes of before were accepted by the session as it was before.
         connection.execute(_FACTS, (*facts_of(record.row), sid))
     if record.activity_us is not None or record.deadline_us is not None:
         connection.execute(_TIMES, (record.activity_us, record.deadline_us, sid))
     connection.execute(_JOURNAL, (lsn, sid, record.version, prev, body))
-    return Applied(sid, lsn)
+    return Applied(sid, lsn) if extras is None else _deliver(connection, write, extras, pile)
+
+
+def _deliver(connection: sqlite3.Connection, write: Write, extras: Extras, pile: Pile) -> Applied:
+    record, sid, lsn, _, _ = write
+    children = [apply(connection, child, pile) for child in extras.children]
+    gone = [number for child in children for number in child.undelivered]
+    if extras.parcel is not None and isinstance(record, TurnRecord):
+        pile.add(extras.parcel)
+        for row, line in extras.parcel.abroad:
+            if not pile.send(line, partial(undelivered, record, sid, row, line[1])):
+                gone.append(row.number)
+    return Applied(sid, lsn, tuple(child.sid for child in children), tuple(gone))
 
 
 def head_of(connection: sqlite3.Connection, sid: int) -> int:
@@ -317,4 +326,10 @@ def head_of(connection: sqlite3.Connection, sid: int) -> int:
 
 
 def _applying(connection: sqlite3.Connection, write: Write) -> Callable[[], Outcome]:
-    return lambda: apply(connection, write)
+    def errand() -> Outcome:
+        pile = Pile(connection)
+        applied = apply(connection, write, pile)
+        pile.flush()
+        return applied
+
+    return errand
