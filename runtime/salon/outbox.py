@@ -268,8 +268,11 @@ class Outbox:
     def _tell(self, queue: OutboxQueue, deliverer: Deliverer, attempt: int, failure: _Failure | None) -> None:
         if failure is None:
             self._delivered(queue)
-        elif not self._is_cut:  # what was not given its time counts as never tried
+        elif not self._is_cut:
             self._failed(queue, deliverer, attempt, failure)
+        elif queue.head.attempts == attempt:
+            queue.tried(attempt - 1, None)  # it was not given its time
+            self._note(queue)
 
     async def _tried(
         self, deliverer: Deliverer, session: Session[Any, Any], outgoing: Outgoing, scope: anyio.CancelScope
@@ -388,8 +391,8 @@ class Outbox:
     def _heard(self, queue: OutboxQueue) -> None:
         if queue.wants_note:
             self._note(queue)
-        elif queue.stage is Stage.HELD and not self._is_stopped:
-            queue.then()
+        elif queue.stage is Stage.HELD and not self._is_cut:
+            queue.then()  # also when no other begins: its attempt is counted already
         else:
             self._forget_if_over(queue)
 

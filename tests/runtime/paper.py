@@ -38,6 +38,11 @@ class PaperBridge:
             self._host.post(answer)
         self._waiting = []
 
+    def lose(self) -> None:
+        """The process was killed: what was handed over and not written never will be."""
+        self._waiting = []
+        self.is_slow = False
+
     def of(self, sid: int) -> Sequence[OutboxRow]:
         """What a load would bring."""
         return [row for _, (owner, row) in sorted(self.rows.items()) if owner == sid]

@@ -94,6 +94,8 @@ class Post:
     outbox: Outbox
     counters: Counters
     bot: Bot
+    is_killed: bool = False
+    """It ends without a word."""
 
     def someone(self, sid: int = 1) -> Resident:
         made = SimpleNamespace(sid=sid, cls=Chat, generation=3, image=SimpleNamespace(version=7), info=lambda: "info")
@@ -119,9 +121,11 @@ async def posting(bot: Bot | None = None, bridge: PaperBridge | None = None, **b
         cast(Bridge, bridge), host, clock, Wall(clock, 0), SeededChance(1), counters, bot, DELIVERERS, bounded
     )
     try:
-        yield Post(host, clock, bridge, outbox, counters, bot)
+        post = Post(host, clock, bridge, outbox, counters, bot)
+        yield post
         with anyio.move_on_after(5) as hurry:
-            await outbox.close()
+            if not post.is_killed:
+                await outbox.close()
         assert not hurry.cancelled_caught, "the outbox does not close"
     finally:
         with anyio.CancelScope(shield=True):
@@ -479,9 +483,8 @@ async def test_a_delivery_that_kills_every_process_ends_in_the_dead_letters() ->
             post.outbox.take(post.someone(), bridge.of(1), restored=True)
             await post.settle()
             came = post.bot.came
-            with anyio.move_on_after(0):  # as a kill: nothing is noted
-                await post.outbox.close()
-            await post.settle()
+            bridge.is_slow = post.is_killed = True
+        bridge.lose()
 
     assert lives == 4
     assert [(letter.reason, letter.attempts) for letter in bridge.letters] == [(EXHAUSTED, 3)]
@@ -552,6 +555,36 @@ async def test_a_close_that_cannot_wait_cuts_what_runs_and_counts_no_attempt() -
         assert post.bridge.rows[1][1].attempts == 0
         assert post.bridge.notes == []
         assert post.counters.delivery_failures == 0
+
+
+async def test_an_attempt_that_was_counted_before_it_began_is_taken_back_when_it_is_cut() -> None:
+    async def before(text: str) -> None:
+        await anyio.sleep_forever()
+
+    bridge = PaperBridge(current_host_loop(), [(1, row(1, attempts=2))])
+    async with posting(Bot(before=before), bridge) as post:
+        post.outbox.take(post.someone(), bridge.of(1), restored=True)
+        await post.settle()
+        assert bridge.rows[1][1].attempts == 3
+        with anyio.move_on_after(0):
+            await post.outbox.close()
+        await post.settle()
+
+        assert bridge.rows[1][1].attempts == 2
+
+
+async def test_a_stop_between_the_count_of_an_attempt_and_its_begin_lets_it_begin() -> None:
+    bridge = PaperBridge(current_host_loop(), [(1, row(1)), (1, row(2))])
+    async with posting(bridge=bridge) as post:
+        bridge.is_slow = True
+        post.outbox.take(post.someone(), bridge.of(1), restored=True)
+        post.outbox.stop()
+        bridge.is_slow = False
+        bridge.write()
+        await post.settle()
+
+        assert post.bot.came == ["1"]
+        assert {number: stored.attempts for number, (_, stored) in bridge.rows.items()} == {2: 0}
 
 
 async def test_a_delivery_has_a_context_of_its_own() -> None:
