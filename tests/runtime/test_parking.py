@@ -141,6 +141,15 @@ def test_a_hundred_thousand_sessions_that_failed_once_are_forgotten_in_time() ->
     assert len(table) == 0
 
 
+def test_a_session_that_never_stops_failing_keeps_no_other_in_memory() -> None:
+    table = parking(budget=5, window_s=1, max_s=1)
+    for second in range(100):
+        table.failed(-1, float(second))
+        table.failed(second, second + 0.5)
+
+    assert len(table) <= 4
+
+
 def test_a_session_that_rests_is_never_forgotten() -> None:
     table = parking(budget=1, window_s=0.001, first_s=8, max_s=8)
     assert table.failed(1, 0.0) == 8.0

@@ -24,13 +24,21 @@ def test_a_burst_may_come_at_once_and_the_next_one_has_to_wait() -> None:
 
 
 def test_who_comes_when_he_was_told_to_finds_his_token() -> None:
-    buckets = Buckets[str](rate=3, burst=1)
+    buckets = Buckets[str](rate=7, burst=3)
     now = 123_456.789
-    for _ in range(1000):
+    for _ in range(1003):
         assert came(buckets, now)
         now += buckets.wait_s("a", now)
 
-    assert now == pytest.approx(123_456.789 + 1000 / 3)
+    assert now == pytest.approx(123_456.789 + 1001 / 7, abs=1e-3)
+
+
+def test_rounding_refuses_nobody_who_comes_when_he_was_told_to() -> None:
+    for now in (0.35478279695459514, 0.242350880596635, 0.5945238215245736):
+        buckets = Buckets[str](rate=0.3, burst=2)
+        assert came(buckets, now)
+        assert came(buckets, now)
+        assert came(buckets, now + buckets.wait_s("a", now))
 
 
 def test_a_bucket_at_rest_fills_to_its_burst_and_no_further() -> None:
@@ -38,6 +46,24 @@ def test_a_bucket_at_rest_fills_to_its_burst_and_no_further() -> None:
     assert came(buckets, 0.0)
 
     assert [came(buckets, 1_000_000.0) for _ in range(3)] == [True, True, False]
+
+
+def test_a_bucket_that_is_full_behind_another_that_is_not_holds_no_more_than_its_burst() -> None:
+    buckets = Buckets[str](rate=1, burst=5)
+    assert all(came(buckets, 0.0, "b") for _ in range(5))
+    assert came(buckets, 0.0, "a")
+
+    assert [came(buckets, 4.9, "a") for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_somebody_who_never_stops_keeps_nobody_else_in_memory() -> None:
+    buckets = Buckets[str](rate=1, burst=3)
+    assert came(buckets, 0.0, "busy")
+    for second in range(100):
+        assert came(buckets, float(second), "busy")
+        assert came(buckets, float(second), f"once-{second}")
+
+    assert len(buckets) <= 5
 
 
 def test_keys_have_buckets_of_their_own() -> None:
