@@ -11,9 +11,15 @@ from salon.chance import SystemChance as SystemChance
 from salon.conversation import ChatLine as ChatLine
 from salon.conversation import Conversation as Conversation
 from salon.conversation import Role as Role
+from salon.dead_letters import DeadLetter as DeadLetter
+from salon.dead_letters import DeadLetters as DeadLetters
+from salon.dead_letters import OpenedLetter as OpenedLetter
+from salon.deliver import deliver as deliver
+from salon.delivery import Delivery as Delivery
 from salon.errors import CapacityExceeded as CapacityExceeded
 from salon.errors import ConfigurationError as ConfigurationError
 from salon.errors import Corrupt as Corrupt
+from salon.errors import DeadLetterNotFound as DeadLetterNotFound
 from salon.errors import DeadlockError as DeadlockError
 from salon.errors import Draining as Draining
 from salon.errors import Fenced as Fenced
@@ -50,6 +56,7 @@ from salon.handle import SessionHandle as SessionHandle
 from salon.info import SessionInfo as SessionInfo
 from salon.log import Log as Log
 from salon.message import Message as Message
+from salon.outgoing import Outgoing as Outgoing
 from salon.page import Page as Page
 from salon.receive import Receiver as Receiver
 from salon.receive import receive as receive

@@ -20,10 +20,11 @@ from salon.errors import (
     SessionNotFound,
 )
 from salon.info import moment
+from salon.message import Message
 from salon.message_codec import MessageCodec
 from salon.metrics import Counters
-from salon.named import Named
 from salon.outbox import Outbox
+from salon.outgoing import Outgoing
 from salon.page import Page, check_limit
 from salon.resident import Resident
 from salon.session import Session
@@ -70,7 +71,7 @@ class OpenedLetter:
     """A dead letter with what it says."""
 
     letter: DeadLetter
-    message: Named | None
+    message: Message[Any] | Outgoing | None
     """None: no class of today's code reads it."""
     body: bytes
     """As it is stored."""
@@ -147,7 +148,7 @@ class DeadLetters:
             DeadLetterNotFound: There is none of this id, or no more.
         """
         stored = await self._stored(id)
-        message: Named | None = None
+        message: Message[Any] | Outgoing | None = None
         try:
             message = self._read(stored)
         except (Corrupt, MessageInvalid, NoHandler, SchemaTooNew):
@@ -268,14 +269,14 @@ class DeadLetters:
             raise DeadLetterNotFound
         return stored
 
-    def _read(self, stored: StoredLetter) -> Named:
+    def _read(self, stored: StoredLetter) -> Message[Any] | Outgoing:
         """What it says, if today's code reads it."""
         row = stored.row
         codec = self._codec(stored)
         if codec is None:
             raise NoHandler(f"Sessions of type {stored.type!r} do not take {row.message!r}.")
         try:
-            message: Named = codec.decode(row.body, row.schema_version)
+            message: Message[Any] | Outgoing = codec.decode(row.body, row.schema_version)
         except CorruptRecord as error:
             raise translated(error) from error
         return message
