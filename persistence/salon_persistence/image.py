@@ -11,6 +11,7 @@ from salon_persistence.errors import CorruptRecord
 from salon_persistence.ledger import Ledger
 from salon_persistence.log_image import LogImage
 from salon_persistence.records import (
+    LEDGER,
     LedgerEntry,
     LogPage,
     LogShape,
@@ -78,9 +79,10 @@ class SessionImage:
         self.tail_bytes += weight(record)
 
     def _record(self, entries: Sequence[LedgerEntry]) -> None:
-        ledger = self.ledger = self.ledger or Ledger()
+        if self.ledger is None:
+            self.ledger = Ledger()
         for entry in entries:
-            ledger.add(entry)
+            self.ledger.add(entry)
 
     def log(self, field: str) -> LogImage:
         log = self.logs.get(field)
@@ -111,6 +113,9 @@ class SessionImage:
             pages += log.pages(field) + mended.pages
             dropped += [(field, first) for first in mended.dropped]
             shapes[field] = log.shape(paged=log.next, redactions=mended.left)
+        if self.ledger is not None:
+            pages += self.ledger.pages()
+            shapes[LEDGER] = self.ledger.shape()
         return SnapshotRecord(
             sid=sid,
             version=self.version,
@@ -118,7 +123,7 @@ class SessionImage:
             schema_version=self.schema_version,
             state=dict(self.state),
             logs=shapes,
-            ledger=tuple(self.ledger) if self.ledger else (),
+            forgotten=self.ledger.forgotten if self.ledger is not None else 0,
             pages=pages,
             pages_dropped=dropped,
         )
@@ -126,9 +131,13 @@ class SessionImage:
     def snapshotted(self, snapshot: SnapshotRecord, windows: Mapping[str, int]) -> None:
         """The snapshot is durable: what is in pages now may leave memory, but for the window of each log."""
         for page in snapshot.pages:
-            self.logs[page.field].written(page)
+            if page.field != LEDGER:
+                self.logs[page.field].written(page)
         for field, shape in snapshot.logs.items():
-            self.logs[field].paged_until(shape.paged, windows.get(field, 0))
+            if field != LEDGER:
+                self.logs[field].paged_until(shape.paged, windows.get(field, 0))
+            elif self.ledger is not None:
+                self.ledger.paged_until(shape.paged)
         self.snapshot_bytes = sum(map(len, snapshot.state.values()))
         # What was committed while the snapshot was written is the new tail.
         self.tail_turns = self.version - snapshot.version
@@ -166,8 +175,12 @@ def _start_from(image: SessionImage, snapshot: SnapshotRecord) -> None:
     image.schema_version = snapshot.schema_version
     image.state = dict(snapshot.state)
     image.snapshot_bytes = sum(map(len, image.state.values()))
-    image.ledger = Ledger(snapshot.ledger) if snapshot.ledger else None
     for field, shape in snapshot.logs.items():
-        image.logs = {**image.logs, field: LogImage(shape)}
+        if field == LEDGER:
+            image.ledger = Ledger(shape, snapshot.forgotten)
+            image.ledger.read_back([page for page in snapshot.pages if page.field == LEDGER])
+        else:
+            image.logs = {**image.logs, field: LogImage(shape)}
     for page in sorted(snapshot.pages, key=lambda page: -page.first):
-        image.logs[page.field].read_back(page)
+        if page.field != LEDGER:
+            image.logs[page.field].read_back(page)

@@ -39,7 +39,8 @@ _OLD_LEDGER = 15
 _LEDGER = 17
 
 # Keys of a snapshot's body.
-_SNAPSHOT_STATE, _SNAPSHOT_LOGS, _SNAPSHOT_LEDGER = 1, 2, 3
+_SNAPSHOT_STATE, _SNAPSHOT_LOGS, _SNAPSHOT_FORGOTTEN = 1, 2, 4
+"""3 was the ledger, which no release wrote."""
 
 # Keys of a page's body.
 _PAGE_ITEMS, _PAGE_KEYS = 1, 2
@@ -51,7 +52,7 @@ class SnapshotBody(NamedTuple):
     schema_version: int
     state: Mapping[str, bytes]
     logs: Mapping[str, LogShape]
-    ledger: Sequence[LedgerEntry]
+    forgotten: int
 
 
 def encode_turn(record: TurnRecord, sid: int) -> bytes:
@@ -102,8 +103,8 @@ def encode_snapshot(record: SnapshotRecord) -> bytes:
     parts: dict[int, Any] = {_SNAPSHOT_STATE: record.state}
     if record.logs:
         parts[_SNAPSHOT_LOGS] = {name: _from_shape(shape) for name, shape in record.logs.items()}
-    if record.ledger:
-        parts[_SNAPSHOT_LEDGER] = [from_entry(entry) for entry in record.ledger]
+    if record.forgotten:
+        parts[_SNAPSHOT_FORGOTTEN] = record.forgotten
     return sealed(Kind.SNAPSHOT, record.schema_version, record.sid, record.version, parts)
 
 
@@ -119,7 +120,7 @@ def decode_snapshot(data: bytes, sid: int, version: int) -> SnapshotBody:
             schema_version,
             dict(parts[_SNAPSHOT_STATE]),
             {name: _to_shape(shape) for name, shape in parts.get(_SNAPSHOT_LOGS, _EMPTY).items()},
-            tuple(to_entry(entry) for entry in parts.get(_SNAPSHOT_LEDGER, ())),
+            parts.get(_SNAPSHOT_FORGOTTEN, 0),
         )
     except SHAPE_FAULTS as error:
         raise shapeless(Kind.SNAPSHOT) from error

@@ -1,7 +1,7 @@
 """The committed image of one log: where its numbers stand, and the bytes of its newest items."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from salon_persistence.records import LogDelta, LogPage, LogShape
@@ -46,6 +46,21 @@ def dead_pages(shape: LogShape, firsts: Sequence[int]) -> list[int]:
         following = firsts[behind] if behind < len(firsts) else shape.paged
         dead += inside if following <= end else inside[:-1]
     return dead
+
+
+def in_pages(items: Iterable[tuple[int, bytes]]) -> Iterator[tuple[tuple[int, bytes], ...]]:
+    """The items in chunks of at most 64 items and 16 KB."""
+    chunk: list[tuple[int, bytes]] = []
+    size = 0
+    for item in items:
+        length = len(item[1])
+        if chunk and (len(chunk) == PAGE_ITEMS_MAX or size + length > PAGE_BYTES_MAX):
+            yield tuple(chunk)
+            chunk, size = [], 0
+        chunk.append(item)
+        size += length
+    if chunk:
+        yield tuple(chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +136,13 @@ class LogImage:
 
     def pages(self, field: str) -> list[LogPage]:
         """The living items that are in no page yet, in pages of at most 64 items and 16 KB."""
-        pages: list[LogPage] = []
-        chunk: list[tuple[int, bytes]] = []
-        size = 0
-        for number, data in self.items:
-            if number < self.paged:
-                continue
-            if chunk and (len(chunk) == PAGE_ITEMS_MAX or size + len(data) > PAGE_BYTES_MAX):
-                pages.append(self._page(field, chunk))
-                chunk, size = [], 0
-            chunk.append((number, data))
-            size += len(data)
-        if chunk:
-            pages.append(self._page(field, chunk))
-        return pages
+        unpaged = (item for item in self.items if item[0] >= self.paged)
+        return [self._page(field, chunk) for chunk in in_pages(unpaged)]
 
-    def _page(self, field: str, items: list[tuple[int, bytes]]) -> LogPage:
+    def _page(self, field: str, items: Sequence[tuple[int, bytes]]) -> LogPage:
         numbers = {number for number, _ in items}
         keys = {key: number for key, number in (self.keys or {}).items() if number in numbers}
-        return LogPage(field, tuple(items), keys)
+        return LogPage(field, items, keys)
 
     def mended(self, field: str, old: Sequence[LogPage]) -> Mended:
         pages: list[LogPage] = []

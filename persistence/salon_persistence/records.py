@@ -286,6 +286,10 @@ Record: TypeAlias = TurnRecord | NoteRecord
 """What a batch is made of."""
 
 
+LEDGER = "#ledger"
+"""Among the logs of a snapshot, the ledger: no field of a state has such a name."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogPage:
     """Consecutive items of one log, moved here once and for all (but for redaction)."""
@@ -323,7 +327,9 @@ class SnapshotRecord:
     schema_version: int
     state: Mapping[str, bytes]
     logs: Mapping[str, LogShape] = made(default_factory=dict[str, LogShape])
-    ledger: Sequence[LedgerEntry] = ()
+    """By field; with that of the ledger, under `LEDGER`, when it has ever had an entry."""
+    forgotten: int = 0
+    """The highest number of a turn whose ledger entry was dropped."""
     pages: Sequence[LogPage] = ()
     """New pages, and older ones with a redacted item, to be written over those with the same first number."""
     pages_dropped: Sequence[tuple[str, int]] = ()

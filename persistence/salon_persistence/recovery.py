@@ -10,7 +10,7 @@ from salon_persistence.errors import CorruptRecord
 from salon_persistence.journal import SnapshotBody, decode_page, decode_snapshot, decode_turn
 from salon_persistence.log_image import is_cut, merge_cuts
 from salon_persistence.mail_codec import open_inbox, open_outbox, open_progress, open_step
-from salon_persistence.records import LogPage, LogShape, SessionRow, SnapshotRecord, StoredSession, TurnRecord
+from salon_persistence.records import LEDGER, LogPage, LogShape, SessionRow, SnapshotRecord, StoredSession, TurnRecord
 
 
 class SnapshotRow(NamedTuple):
@@ -112,7 +112,7 @@ def _snapshot(sid: int, stored: SnapshotRow) -> SnapshotRecord:
         schema_version=body.schema_version,
         state=body.state,
         logs=body.logs,
-        ledger=body.ledger,
+        forgotten=body.forgotten,
     )
 
 
@@ -130,7 +130,7 @@ def _with_pages(
 ) -> SnapshotRecord:
     pages: list[LogPage] = []
     for field, shape in snapshot.logs.items():
-        wanted = windows.get(field, 0)
+        wanted = len(range(shape.first, shape.next)) if field == LEDGER else windows.get(field, 0)
         if wanted > 0:
             pages += _newest_pages(snapshot.sid, field, shape, tail, rows, wanted)
     return SnapshotRecord(
@@ -140,7 +140,7 @@ def _with_pages(
         schema_version=snapshot.schema_version,
         state=snapshot.state,
         logs=snapshot.logs,
-        ledger=snapshot.ledger,
+        forgotten=snapshot.forgotten,
         pages=tuple(pages),
     )
 

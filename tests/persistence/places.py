@@ -1,5 +1,6 @@
 """The places where stores under test keep what they keep."""
 
+import sqlite3
 from pathlib import Path
 
 from salon_persistence.memory import MemoryFile, MemoryStore
@@ -44,6 +45,13 @@ class SqlitePlace:
         return SqliteStore(
             self.path, durability=self._durability, wall_us=ticks.wall_us, random_bytes=ticks.random_bytes
         )
+
+    def execute(self, sql: str) -> None:
+        """On the file itself, while no store has it."""
+        connection = sqlite3.connect(self.path)
+        with connection:
+            connection.execute(sql)
+        connection.close()
 
     def unlock(self) -> None:
         self.path.with_name(self.path.name + ".lock").unlink()

@@ -174,5 +174,5 @@ snapshots = st.builds(
     schema_version=st.integers(0, 2**32 - 1),
     state=states,
     logs=st.dictionaries(keys, shapes, max_size=2),
-    ledger=some(ledger),
+    forgotten=times_us,
 )

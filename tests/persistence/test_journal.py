@@ -46,11 +46,11 @@ def test_no_part_of_a_turn_is_forgotten() -> None:
 def test_every_part_of_a_snapshot_comes_back(record: SnapshotRecord) -> None:
     body = decode_snapshot(encode_snapshot(record), record.sid, record.version)
 
-    assert (body.schema_version, body.state, body.logs, body.ledger) == (
+    assert (body.schema_version, body.state, body.logs, body.forgotten) == (
         record.schema_version,
         record.state,
         record.logs,
-        record.ledger,
+        record.forgotten,
     )
 
 

@@ -89,7 +89,7 @@ async def test_one_record_in_the_log_tells_what_was_opened(place: Place, caplog:
         records = [record.getMessage() for record in caplog.records if "salon open" in record.getMessage()]
 
     assert len(records) == 1
-    for part in ("format 1", "durability", "epoch", "'turn_timeout_s': 17"):
+    for part in ("format 2", "durability", "epoch", "'turn_timeout_s': 17"):
         assert part in records[0]
 
 
