@@ -388,19 +388,19 @@ async def test_an_older_layout_is_migrated_step_by_step(place: SqlitePlace, monk
         await grown(store, 3)
     steps = {
         **layout.MIGRATIONS,
-        2: ("CREATE TABLE second (x)",),
-        3: ("CREATE TABLE third (x)", "INSERT INTO third VALUES (1)"),
+        3: ("CREATE TABLE third (x)",),
+        4: ("CREATE TABLE fourth (x)", "INSERT INTO fourth VALUES (1)"),
     }
-    monkeypatch.setattr(layout, "MIGRATIONS", {**steps, 3: (*steps[3], "no such statement")})
-    monkeypatch.setattr(opening, "LAYOUT", 3)
+    monkeypatch.setattr(layout, "MIGRATIONS", {**steps, 4: (*steps[4], "no such statement")})
+    monkeypatch.setattr(opening, "LAYOUT", 4)
     with pytest.raises(StoreError):
         await place.store().open()
-    assert pragma(place.path, "user_version") == 2
+    assert pragma(place.path, "user_version") == 3
     monkeypatch.setattr(layout, "MIGRATIONS", steps)
     async with opened(place) as store:
         assert await history(store) == [1, 2, 3]
 
-    assert pragma(place.path, "user_version") == 3
+    assert pragma(place.path, "user_version") == 4
 
 
 async def test_closing_folds_the_log_into_the_file(place: SqlitePlace) -> None:
