@@ -24,11 +24,12 @@ class PaperBridge:
         """For the notes to come, in their order."""
         self.is_slow = False
         self._waiting: list[Callable[[], None]] = []
+        self._life = 0
 
     def commit(self, record: Record, done: Callable[[Outcome], None]) -> None:
         assert isinstance(record, NoteRecord)
         self.notes.append(record)
-        self._waiting.append(partial(self._answer, record, done))
+        self._waiting.append(partial(self._answer, self._life, record, done))
         if not self.is_slow:
             self.write()
 
@@ -38,8 +39,13 @@ class PaperBridge:
             self._host.post(answer)
         self._waiting = []
 
+    def live_on(self, host: HostLoop) -> None:
+        """Answers go to the next process."""
+        self._host = host
+
     def lose(self) -> None:
         """The process was killed: what was handed over and not written never will be."""
+        self._life += 1
         self._waiting = []
         self.is_slow = False
 
@@ -47,7 +53,9 @@ class PaperBridge:
         """What a load would bring."""
         return [row for _, (owner, row) in sorted(self.rows.items()) if owner == sid]
 
-    def _answer(self, record: NoteRecord, done: Callable[[Outcome], None]) -> None:
+    def _answer(self, life: int, record: NoteRecord, done: Callable[[Outcome], None]) -> None:
+        if life != self._life:
+            return
         answer = self.answers.pop(0) if self.answers else Applied(record.sid, 0)
         if isinstance(answer, Applied | Unknown):
             self._do(record)
