@@ -214,6 +214,7 @@ async def test_what_no_slot_is_free_for_expires_in_time() -> None:
         patient = stage.submit(actor(), says("patient"))
         await stage.clock.advance(1.1)
 
+        assert late.done()
         with pytest.raises(TurnLost, match="expired while waiting"):
             await late
         assert not patient.done()
@@ -238,10 +239,12 @@ async def test_a_turn_that_is_stuck_gives_up_its_slot() -> None:
         await stage.clock.advance(29)
         assert not innocent.done()
         await stage.clock.advance(2)
-
-        assert await innocent == "innocent"
-        assert Phase.RUNNING is one.phase
+        told, phase = innocent.done(), one.phase
         go.set()
+
+        assert told
+        assert await innocent == "innocent"
+        assert Phase.RUNNING is phase
         await stage.scheduler.wait_idle()
         assert 0 == stage.scheduler.slots_taken
 

@@ -204,13 +204,13 @@ async def test_a_retry_stays_ahead_of_what_came_meanwhile_even_when_the_mailbox_
         reply = stage.submit(one, fails(order, 1))
         await settle()
         assert (1, ["try"]) == (one.depth, order), "it waits behind the gate"
-        stage.submit(one, notes(order, "later"))
+        later = stage.submit(one, notes(order, "later"))
         with pytest.raises(MailboxFull):
             stage.submit(one, notes(order, "too much"))
         play.holds = False
         stage.scheduler.release(one)
         await reply
-        await stage.scheduler.wait_idle()
+        await later
 
         assert ["try", "try", "later"] == order
 
