@@ -265,11 +265,11 @@ def _ledger(parts: dict[int, Any]) -> tuple[LedgerEntry, ...]:
 
 def from_entry(entry: LedgerEntry) -> tuple[Any, ...]:
     front = (entry.turn, entry.outcome, entry.at_us, entry.key, entry.fingerprint)
-    return (*front, entry.message_schema, entry.reply_schema, entry.reply, entry.chunks, entry.attempt)
+    return (*front, entry.message_schema, entry.reply_schema, entry.reply, entry.chunks, entry.attempt, entry.message)
 
 
 def to_entry(fields: Sequence[Any]) -> LedgerEntry:
-    return LedgerEntry(*fields[:10])
+    return LedgerEntry(*fields[:11])
 
 
 def _to_old_entry(fields: Sequence[Any]) -> LedgerEntry:

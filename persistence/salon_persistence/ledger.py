@@ -42,6 +42,11 @@ class Ledger:
         if self._by_turn is not None:
             self._by_turn[entry.turn] = number
 
+    @property
+    def oldest_us(self) -> int | None:
+        """When the oldest entry was recorded; None when there is none."""
+        return _decoded(self._entries[0]).at_us if self._entries else None
+
     def of_key(self, key: str) -> LedgerEntry | None:
         return self._entry(self._by_key.get(key))
 

@@ -202,6 +202,8 @@ class LedgerEntry:
     reply: bytes = b""
     chunks: int = 0
     attempt: int = 1
+    message: str = ""
+    """Name of the message, by which its reply is read."""
 
 
 @dataclass(slots=True, kw_only=True)

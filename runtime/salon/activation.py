@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from salon import errors
@@ -18,6 +18,10 @@ from salon_persistence.records import LogPage, StoredSession
 from salon_persistence.store import Address, ByPublicId
 
 
+def _unwired(resident: Resident, stored: StoredSession) -> None:
+    """Before there is anybody to tell."""
+
+
 class Residents:
     """The sessions in memory. The registry of all others is the store."""
 
@@ -30,11 +34,20 @@ class Residents:
         self._counters = counters
         self._windows = {name: windows_of(cls) for name, cls in types.items()}
         self._by_id: dict[str, Resident] = {}
+        self.restored: Callable[[Resident, StoredSession], None] = _unwired
+        """Told of every session that comes into memory or is read back, with what the store held of it."""
         self._activating: dict[Address, Promise[Resident | None]] = {}
         self._reloading: dict[int, Promise[None]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def check_type(self, cls: type[Session[Any, Any]]) -> None:
+        """Raises ConfigurationError for a class that is none of this runtime's."""
+        if cls not in self._types.values():
+            raise errors.ConfigurationError(
+                f"{getattr(cls, '__name__', cls)} is not among the session types of this runtime."
+            )
 
     def at_hand(self, public_id: str) -> Resident | None:
         return self._by_id.get(public_id)
@@ -82,7 +95,10 @@ class Residents:
         resident = Resident(cls, stored.row, image, self.read_pages)
         resident.begin().close("t0-0")  # what does not decode is told now, before a message is accepted
         self._counters.activations += 1
-        return self.add(resident)
+        first = self.add(resident)
+        if first is resident:
+            self.restored(resident, stored)
+        return first
 
     async def _fill_windows(self, cls: type[Session[Any, Any]], sid: int, image: SessionImage) -> None:
         """Items that were cut leave a window shorter than asked for; older pages fill it."""
@@ -130,6 +146,7 @@ class Residents:
             image = replay(stored)
             await self._fill_windows(resident.cls, resident.sid, image)
             resident.restore(stored.row, image)
+            self.restored(resident, stored)
         except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to those who wait
             promise.set_exception(translated(error))
         except BaseException:

@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from itertools import count
-from typing import Any
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 from salon import errors
+from salon.cutting import INTERRUPT, ROLLBACK
 from salon.frame import RUNNING
-from salon.health import Health
 from salon.message import Message
-from salon.metrics import Counters
+from salon.overflow import Wait
+from salon.overlap import Merge, Overlap, check_overlap
 from salon.receive import Handler
+from salon.recorded import Recorded
 from salon.resident import Resident
 from salon.session import Session
-from salon.settings import Settings
+from salon.ticket import Ticket
 from salon.turn_envelope import TurnEnvelope
-from salon.turn_id import number_of
-from salon_actors import Clock, HostLoop, MailboxFull, Scheduler, SchedulerClosed
-from salon_persistence.bridge import Bridge
+from salon_actors import SchedulerClosed
+from salon_persistence import codec
+
+if TYPE_CHECKING:
+    from salon.cutting import Cutting
+    from salon.health import Health
+    from salon.intake import Intake
+    from salon.limits import Limits
+    from salon.marking import Marking
+    from salon.merging import Merging
+    from salon.metrics import Counters
+    from salon.mishap import Mishaps
+    from salon.recall import Recall
+    from salon.settings import Settings
+    from salon.wall import Wall
+    from salon_actors import Clock, HostLoop, Scheduler
+    from salon_persistence.bridge import Bridge
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What a sender asks for beside the message."""
+
+    timeout_s: float | None = None
+    key: str | None = None
+    priority: int = 1
+    overlap: Overlap | None = None
 
 
 class Admission:
@@ -31,41 +60,198 @@ class Admission:
         bridge: Bridge,
         health: Health,
         clock: Clock,
-        epoch: int,
+        wall: Wall,
+        limits: Limits,
+        intake: Intake,
+        mishaps: Mishaps,
+        marking: Marking,
+        merging: Merging,
+        cutting: Cutting,
+        recall: Recall,
+        numbers: Callable[[], int],
         counters: Counters,
         settings: Settings,
     ) -> None:
         self._reply = host.reply
+        self._promise = host.promise
         self._scheduler = scheduler
         self._pending_since = bridge.pending_since
         self._health = health
+        self._clock = clock
         self._monotonic = clock.monotonic
+        self._wall = wall
+        self._limits = limits
+        self._intake = intake
+        self._mishaps = mishaps
+        self._marking = marking
+        self._merging = merging
+        self._cutting = cutting
+        self._recall = recall
+        self._numbers = numbers
         self._counters = counters
         self._settings = settings
         self._message_bytes_max = settings.message_bytes_max
         self._context_vars = tuple(settings.context_vars)
-        self._numbers = count(number_of(epoch, 1))
 
-    def admit(self, resident: Resident, sent: Message[Any], timeout_s: float | None) -> TurnEnvelope:
+    # A plain ask
+
+    def admit(self, resident: Resident, sent: Message[Any], timeout_s: float | None) -> TurnEnvelope | None:
         """Puts the message into the session's mailbox; its reply is the envelope's promise.
 
+        None: it needs more thought than a plain ask, see `send`.
+
         Raises:
-            NoHandler, PayloadTooLarge, MailboxFull, StoreUnavailable, Fenced, ValueError: The message was not accepted.
+            NoHandler, PayloadTooLarge, MailboxFull, CapacityExceeded, StoreUnavailable, Fenced, ValueError: It was
+                not accepted.
         """
         handler = _handler(resident.cls, sent)
+        if not handler.is_simple or self._mishaps.parking or not self._limits.rates.bound_nothing:
+            return None
+        if resident.inbox is not None and resident.inbox.watched is not None:
+            return None
         now = self._monotonic()
         self.check_store(now)
-        envelope = self._envelope(handler, sent, self._deadline(now, timeout_s))
-        try:
-            self._scheduler.submit(resident, envelope)
-        except MailboxFull as full:
-            self._counters.mailbox_full += 1
-            error = errors.MailboxFull(full.depth)
-            error.message = sent
-            raise error from None
-        except SchedulerClosed:
-            raise errors.Draining("The runtime is closing: nothing more is admitted.") from None
+        deadline = self._deadline(now, timeout_s)
+        message, size = self._by_value(handler, sent)
+        self._check_room(resident, sent, size, now)
+        envelope = self._envelope(handler, message, self._reply(), deadline, size, 1, now)
+        self._submit(resident, envelope)
         return envelope
+
+    # Everything else
+
+    async def send(self, resident: Resident, sent: Message[Any], how: How, *, told: bool) -> Ticket | Recorded:
+        """Accepts a message, durably if it is told, and returns where to follow it; or finds it by its key.
+
+        Raises: As `admit`, and SessionBusy, SessionParked, RateLimited, IdempotencyConflict, NotApplied,
+            OutcomeUnknown, ConfigurationError.
+
+        Cancellation: a told message may have been accepted.
+        """
+        handler = _handler(resident.cls, sent)
+        policy = _policy(handler, how.overlap)
+        message, size = self._by_value(handler, sent)
+        now = self._monotonic()
+        deadline = inf if told and how.timeout_s is None else self._deadline(now, how.timeout_s)
+        fingerprint = b"" if how.key is None else fingerprint_of(handler, message)
+        latest = now + handler.when_full.seconds if isinstance(handler.when_full, Wait) else now
+        while True:
+            if how.key is not None:
+                found = await self._known(resident, handler, how.key, fingerprint, deadline, told=told)
+                if found is not None:
+                    return found
+            try:
+                self._check(resident, sent, policy, size, handler)
+                break
+            except errors.MailboxFull:
+                if self._monotonic() >= latest:
+                    raise
+            await self._clock.sleep(self._settings.tick_s)
+        promise = self._promise()
+        envelope = self._envelope(handler, message, promise, deadline, size, how.priority, self._monotonic())
+        sending = self._intake.follow(resident, envelope, how.key, fingerprint)
+        if told:
+            self._intake.accept(resident, envelope, self._deadline_us(deadline), _stored(how.overlap))
+            envelope.deadline = self._intake.queue_deadline(envelope)
+        self._overlap(resident, envelope, policy)
+        if sending.accepted is not None:
+            await sending.accepted
+        return sending.ticket
+
+    async def _known(
+        self, resident: Resident, handler: Handler, key: str, fingerprint: bytes, deadline: float, *, told: bool
+    ) -> Ticket | Recorded | None:
+        """What was sent under this key before, if anything was."""
+        await self._recall.refresh(resident)
+        recorded = self._recall.by_key(resident, handler, key, fingerprint)
+        if recorded is not None:
+            self._counters.keys_recalled += 1
+            return recorded
+        envelope = resident.inbox.by_key.get(key) if resident.inbox is not None else None
+        if envelope is None or envelope.sending is None:
+            self._recall.check_room(resident)
+            return None
+        sending = envelope.sending
+        if sending.fingerprint != fingerprint:
+            raise errors.IdempotencyConflict("The key was used for a message with other content.")
+        self._counters.keys_joined += 1
+        self._prolong(envelope, deadline)
+        if told and sending.row is None:
+            self._intake.accept(resident, envelope, self._deadline_us(deadline), "")
+        if told and sending.accepted is not None:
+            await sending.accepted
+        return sending.ticket
+
+    def _prolong(self, envelope: TurnEnvelope, deadline: float) -> None:
+        """The later deadline counts; of a turn that runs, as far as its handler may go on."""
+        limit = inf if envelope.frame is None else envelope.frame.run_until
+        if envelope.sending is not None and envelope.sending.row is not None:
+            return  # a told message has a deadline of its own, or none
+        envelope.deadline = max(envelope.deadline, min(deadline, limit))
+
+    def _check(self, resident: Resident, sent: Message[Any], policy: Overlap, size: int, handler: Handler) -> None:
+        now = self._monotonic()
+        self._mishaps.check(resident)
+        self.check_store(now)
+        if policy == "reject" and not _is_free(resident):
+            self._counters.turned_away += 1
+            raise _about(errors.SessionBusy(resident.depth), sent)
+        try:
+            self._check_room(resident, sent, size, now)
+        except errors.MailboxFull:
+            if handler.when_full != "drop_oldest":
+                raise
+            self._drop_oldest(resident)
+        if not self._limits.rates.bound_nothing:
+            self._take_token(resident, sent, now)
+
+    def _take_token(self, resident: Resident, sent: Message[Any], now: float) -> None:
+        slow = self._limits.rate(resident.sid, resident.row().tenant, resident.user_id, now)
+        if slow is not None:
+            self._counters.rate_limited += 1
+            raise _about(slow, sent)
+
+    def _drop_oldest(self, resident: Resident) -> None:
+        oldest = self._scheduler.oldest(resident)
+        if oldest is not None and self._scheduler.withdraw(resident, oldest):
+            self._counters.dropped += 1
+            error = errors.MailboxFull(resident.depth + 1)
+            error.retryable = False
+            self._mishaps.put_aside(resident, oldest, "dropped", error)
+
+    def _overlap(self, resident: Resident, envelope: TurnEnvelope, policy: Overlap) -> None:
+        if isinstance(policy, Merge):
+            self._merging.add(resident, envelope, policy)
+            return
+        self._merging.alone(envelope)
+        if policy == "interrupt":
+            self._interrupt(resident, envelope)
+        elif policy == "rollback":
+            self._roll_back(resident, envelope)
+        self._submit(resident, envelope)
+
+    def _interrupt(self, resident: Resident, newcomer: TurnEnvelope) -> None:
+        """What runs is cut; of its own kind, what waits will be, as soon as it has begun."""
+        running = _running(resident)
+        if running is not None:
+            self._cutting.cut(resident, running, INTERRUPT)
+        for waiting in self._scheduler.waiting(resident):
+            if waiting.handler is newcomer.handler and waiting.mark is None:
+                self._cutting.doom(waiting, INTERRUPT)
+
+    def _roll_back(self, resident: Resident, newcomer: TurnEnvelope) -> None:
+        """What runs is as if it had never begun; and of its own kind, what waits never will."""
+        running = _running(resident)
+        if running is not None:
+            self._cutting.cut(resident, running, ROLLBACK)
+        for waiting in self._scheduler.waiting(resident):
+            if waiting.handler is newcomer.handler and waiting.mark is None:
+                self._scheduler.withdraw(resident, waiting)
+                self._counters.turns_superseded += 1
+                error = errors.TurnSuperseded("A later message took its place; it never began.")
+                self._marking.withdrawn(resident, waiting, error, "superseded")
+
+    # Parts of both
 
     def check_store(self, now: float) -> None:
         """Raises what new work is refused with while the store is in trouble or does not keep up."""
@@ -74,27 +260,62 @@ class Admission:
         if since is not None and now - since > self._settings.commit_stall_s:
             raise errors.StoreUnavailable(f"The oldest commit has waited for {now - since:.1f} s.")
 
+    def _check_room(self, resident: Resident, sent: Message[Any], size: int, now: float) -> None:
+        full: errors.SalonError | None = None
+        if depth := resident.depth:
+            age_s = self._scheduler.oldest_age(resident, now)
+            full = self._limits.mailbox(size, depth, resident.waiting_bytes, age_s)
+            self._counters.mailbox_full += full is not None
+        if full is None and (full := self._limits.runtime(size)) is None:
+            return
+        raise _about(full, sent)
+
+    def _submit(self, resident: Resident, envelope: TurnEnvelope) -> None:
+        try:
+            self._scheduler.submit(resident, envelope, bounded=False)
+        except SchedulerClosed:
+            error = errors.Draining("The runtime is closing: nothing more is admitted.")
+            if envelope.sending is None:
+                raise error from None
+            self._intake.abandoned(resident, envelope, error)
+
     def _deadline(self, now: float, timeout_s: float | None) -> float:
         if timeout_s is None:
             timeout_s = self._settings.turn_timeout_s
-        elif not 0 < timeout_s < float("inf"):
+        elif not 0 < timeout_s < inf:
             raise ValueError(f"timeout_s is {timeout_s}; it must be above 0.")
         frame = RUNNING.get(None)
         if frame is None or frame.over:
             return now + timeout_s
         return min(now + timeout_s, frame.envelope.deadline)  # a nested ask has what is left of its turn's time
 
-    def _envelope(self, handler: Handler, sent: Message[Any], deadline: float) -> TurnEnvelope:
-        copy, size = handler.codec.copy(sent)
+    def _deadline_us(self, deadline: float) -> int | None:
+        if deadline == inf:
+            return None
+        now = self._monotonic()
+        return self._wall.now_us(now) + int((deadline - now) * 1_000_000)
+
+    def _by_value(self, handler: Handler, sent: Message[Any]) -> tuple[Message[Any], int]:
+        message, size = handler.codec.copy(sent)
         if size > self._message_bytes_max:
-            error = errors.PayloadTooLarge(type(sent).__name__, size, self._settings.message_bytes_max)
-            error.message = sent
-            raise error
-        envelope = TurnEnvelope(copy, self._reply(), deadline=deadline, size_bytes=size)
+            raise _about(errors.PayloadTooLarge(type(sent).__name__, size, self._message_bytes_max), sent)
+        return message, size
+
+    def _envelope(
+        self,
+        handler: Handler,
+        message: Message[Any],
+        promise: Any,
+        deadline: float,
+        size: int,
+        priority: int,
+        now: float,
+    ) -> TurnEnvelope:
+        envelope = TurnEnvelope(message, promise, deadline, size, priority, now)
         envelope.handler = handler
         envelope.carried = self._carried() if self._context_vars else ()
-        envelope.number = next(self._numbers)
-        envelope.frame = None
+        envelope.number = self._numbers()
+        envelope.frame = envelope.sending = envelope.doom = envelope.mark = None
         return envelope
 
     def _carried(self) -> tuple[tuple[ContextVar[Any], Any], ...]:
@@ -103,12 +324,48 @@ class Admission:
         return tuple((variable, value) for variable, value in found if value is not missing)
 
 
+def fingerprint_of(handler: Handler, message: Message[Any]) -> bytes:
+    """64 bits of what the message says: its name, and its fields but for those that have their defaults."""
+    fields = message.model_dump(mode="python", round_trip=True, by_alias=False, exclude_defaults=True)
+    said = codec.pack([handler.message.salon_name.name, sorted(fields.items())])
+    return blake2b(said, digest_size=8).digest()
+
+
+def _policy(handler: Handler, asked: Overlap | None) -> Overlap:
+    if asked is None:
+        return handler.overlap
+    check_overlap(asked)
+    if isinstance(asked, Merge) and not handler.is_list:
+        raise errors.ConfigurationError(f"{handler.name} takes one message at a time: it cannot merge them.")
+    return asked
+
+
+def _stored(asked: Overlap | None) -> str:
+    """What a restart must know of it: whether the message waits for others."""
+    return "" if asked is None or isinstance(asked, Merge) else asked
+
+
+def _running(resident: Resident) -> TurnEnvelope | None:
+    """The message whose turn runs, if one does."""
+    envelope = resident.worker.envelope if resident.worker is not None else None
+    return envelope if envelope is not None and envelope.mark is None else None
+
+
+def _is_free(resident: Resident) -> bool:
+    return resident.is_idle and (resident.inbox is None or not resident.inbox.merging)
+
+
+def _about(error: errors.SalonError, sent: Message[Any]) -> errors.SalonError:
+    error.message = sent
+    return error
+
+
 def _handler(cls: type[Session[Any, Any]], sent: Message[Any]) -> Handler:
     handlers = cls.salon_type.handlers
     handler = handlers.get(type(sent))
     if handler is None:
         known = ", ".join(message.__name__ for message in handlers) or "nothing"
-        error = errors.NoHandler(f"{cls.__name__} does not handle {type(sent).__name__}; it handles {known}.")
-        error.message = sent
-        raise error
+        raise _about(
+            errors.NoHandler(f"{cls.__name__} does not handle {type(sent).__name__}; it handles {known}."), sent
+        )
     return handler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -13,7 +13,9 @@ from salon.activation import Residents
 from salon.chance import Chance, session_id
 from salon.draft import Draft
 from salon.gate import Gate
+from salon.identity import check_keys
 from salon.info import SessionFacts, deadline_us
+from salon.keys import SessionKeys
 from salon.metrics import Counters
 from salon.resident import Resident
 from salon.session import Session
@@ -25,18 +27,7 @@ from salon_persistence import errors as store_errors
 from salon_persistence.bridge import Bridge
 from salon_persistence.image import SessionImage
 from salon_persistence.records import SessionRow, TurnRecord
-from salon_persistence.store import Applied, ByName, Outcome, Refused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionKeys:
-    """What a session can be found by, besides its id."""
-
-    name: str | None
-    user_id: str | None
-    tenant: str | None
-    conversation_id: str | None = None
-    device_id: str | None = None
+from salon_persistence.store import Applied, ByName, Refused
 
 
 class Creation:
@@ -79,12 +70,20 @@ class Creation:
 
     def facts(
         self,
+        keys: SessionKeys,
         language: str | None,
         metadata: Mapping[str, JsonValue] | None,
         idle_timeout_s: float | None,
         absolute_ttl_s: float | None,
     ) -> SessionFacts:
-        """Raises ValueError for metadata that is no JSON, or a time that is not above 0."""
+        """Raises ValueError for a key that is none, metadata that is no JSON, or a time that is not above 0."""
+        check_keys(
+            name=keys.name,
+            user_id=keys.user_id,
+            tenant=keys.tenant,
+            conversation_id=keys.conversation_id,
+            device_id=keys.device_id,
+        )
         idle = self._settings.idle_timeout_s if idle_timeout_s is None else idle_timeout_s
         absolute = self._settings.absolute_ttl_s if absolute_ttl_s is None else absolute_ttl_s
         for name, seconds in (("idle_timeout_s", idle), ("absolute_ttl_s", absolute)):
@@ -109,6 +108,20 @@ class Creation:
 
         Cancellation: only the waiting stops; the session may come to be.
         """
+        record = self.record(cls, keys, facts, state)
+        promise = self._host.promise()
+        self._bridge.commit(record, promise.set_result)
+        outcome = await promise
+        if isinstance(outcome, Refused) and isinstance(outcome.error, store_errors.NameTaken):
+            raise translated(outcome.error)
+        if not isinstance(outcome, Applied):
+            raise self._gate.refusal(None, outcome)
+        return self.created(cls, record, outcome.sid, outcome.lsn)
+
+    def record(
+        self, cls: type[Session[Any, Any]], keys: SessionKeys, facts: SessionFacts, state: BaseModel | None
+    ) -> TurnRecord:
+        """What creates it, in a commit of its own or with another session's turn. Raises StateInvalid, ValueError."""
         now_us = self._wall.now_us(self._clock.monotonic())
         row = SessionRow(
             uid=self._chance.random_bytes(16),
@@ -124,10 +137,7 @@ class Creation:
             conversation_id=keys.conversation_id,
             device_id=keys.device_id,
         )
-        record = self._record(cls, row, state, now_us)
-        promise = self._host.promise()
-        self._bridge.commit(record, promise.set_result)
-        return self._created(cls, row, record, await promise)
+        return self._record(cls, row, state, now_us)
 
     def _record(
         self, cls: type[Session[Any, Any]], row: SessionRow, state: BaseModel | None, now_us: int
@@ -149,14 +159,12 @@ class Creation:
             created=row,
         )
 
-    def _created(self, cls: type[Session[Any, Any]], row: SessionRow, record: TurnRecord, outcome: Outcome) -> Resident:
-        if isinstance(outcome, Refused) and isinstance(outcome.error, store_errors.NameTaken):
-            raise translated(outcome.error)
-        if not isinstance(outcome, Applied):
-            raise self._gate.refusal(None, outcome)
+    def created(self, cls: type[Session[Any, Any]], record: TurnRecord, sid: int, lsn: int = 0) -> Resident:
+        """It is durable. `lsn` 0: its journal row is found by its version."""
+        assert record.created is not None
         self._counters.created += 1
         image = SessionImage()
         image.apply(record)
-        image.lsn = outcome.lsn
-        stored = replace(row, sid=outcome.sid, version=1, head_lsn=outcome.lsn)
+        image.lsn = lsn
+        stored = replace(record.created, sid=sid, version=1, head_lsn=lsn)
         return self._residents.add(Resident(cls, stored, image, self._residents.read_pages))

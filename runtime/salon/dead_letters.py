@@ -36,6 +36,8 @@ from salon_persistence.records import InboxRow, Mail, NoteRecord, OutboxRow
 from salon_persistence.store import Applied, LetterQuery, Outcome, StoredLetter
 
 RECEIVER_GONE = "receiver_gone"
+RECEIVER = "receiver_"
+"""What the reasons of letters begin with that were for another session than the one that keeps them."""
 """The reason of a letter that the store itself has written: the message was for another session than the letter's."""
 
 PLACE_MAX = (1 << 63) - 1
@@ -202,7 +204,7 @@ class DeadLetters:
         return self._note(stored, 0, Mail(dead_letters_dropped=[stored.row.id]), then)
 
     async def _redriven(self, stored: StoredLetter) -> Promise[Outcome]:
-        if stored.row.reason == RECEIVER_GONE or not stored.public_id:
+        if stored.row.reason.startswith(RECEIVER) or not stored.public_id:
             raise SessionNotFound
         self._read(stored)
         resident = await self._doors.find(stored.public_id)

@@ -17,6 +17,7 @@ from salon_persistence.image import SessionImage
 from salon_persistence.records import NOTHING, LogDelta
 
 if TYPE_CHECKING:
+    from salon.checkpoint import Checkpoint
     from salon.state_codec import StateCodec
 
 NO_LOGS: Mapping[str, Log[Any]] = MappingProxyType({})
@@ -84,6 +85,19 @@ class Draft:
         for name, log in self.logs.items():
             _take(log, given[name])
         self.state = replaced
+        self._began = {}
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Stand where a turn over the same image stood when it made this checkpoint.
+
+        Raises:
+            StateInvalid: Its bytes are no state of today's class.
+        """
+        for delta in checkpoint.logs:
+            for log in self.logs.values():
+                if stage_of(log).field == delta.field:
+                    stage_of(log).resume(delta)
+        self.state = self._codec.decode({**self._image.state, **checkpoint.state}, self.logs)
         self._began = {}
 
     def changes(self, state_bytes_max: int) -> Changes | None:

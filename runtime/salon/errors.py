@@ -11,7 +11,9 @@ from pydantic import JsonValue
 from salon_persistence import codec
 
 if TYPE_CHECKING:
+    from salon.events import Outcome
     from salon.message import Message
+    from salon.receipt import Receipt
 
 
 class SalonError(Exception):
@@ -219,7 +221,7 @@ class ReplyTimeout(SalonError):
 
     retryable = True
 
-    def __init__(self, receipt: Any) -> None:
+    def __init__(self, receipt: Receipt[Any]) -> None:
         super().__init__(f"No reply of turn {receipt.turn} yet; the turn goes on.")
         self.receipt = receipt
 
@@ -227,7 +229,7 @@ class ReplyTimeout(SalonError):
 class ReplayIncomplete(SalonError):
     """Chunks that the reader has not seen are gone; how the turn ended is not."""
 
-    def __init__(self, outcome: Any) -> None:
+    def __init__(self, outcome: Outcome[Any] | None) -> None:
         super().__init__("The chunks after this cursor are not kept any more.")
         self.outcome = outcome
 

@@ -6,19 +6,28 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
+from salon.delivery import Delivery, no_delivery
 from salon.draft import Draft
 from salon.errors import ConfigurationError, TurnOver
+from salon.grace import Grace
 from salon.info import SessionInfo, moment
+from salon.staging import Staged
 from salon.turn import Turn
 from salon.wall import Wall
 
 if TYPE_CHECKING:
+    from salon.checkpoint import Checkpoint
+    from salon.cutting import Cutting
+    from salon.outreach import Outreach
+    from salon.progress import Progress
     from salon.resident import Resident
     from salon.turn_envelope import TurnEnvelope
+    from salon_actors import Promise
 
 RUNNING: ContextVar[Frame] = ContextVar("salon_running_turn")
 
@@ -30,12 +39,19 @@ class Tools:
     deps: Any
     monotonic: Callable[[], float]
     wall: Wall
+    cutting: Cutting
+    progress: Progress
+    outreach: Outreach
+    grace: Grace
 
 
 class Frame:
     """What a Session object reaches through; every use after the turn raises TurnOver."""
 
-    __slots__ = ("_draft", "_turn", "envelope", "over", "resident", "tools")
+    __slots__ = (
+        "_draft", "_turn", "checkpoint", "emitted", "emitted_bytes", "envelope", "is_checkpointing", "over", "resident",
+        "run_until", "staged", "tools", "writing",
+    )  # fmt: skip
 
     def __init__(self, resident: Resident, envelope: TurnEnvelope, draft: Draft, tools: Tools) -> None:
         self.resident = resident
@@ -44,6 +60,23 @@ class Frame:
         self._draft = draft
         self.tools = tools
         self._turn: Turn | None = None
+        self.checkpoint: Checkpoint | None = None
+        """The last one that was made, and is durable if it has to be."""
+        self.is_checkpointing = False
+        """One is on its way to the store."""
+        self.emitted: list[JsonValue] | None = None
+        """Every chunk of this attempt."""
+        self.emitted_bytes = 0
+        self.writing: Promise[None] | None = None
+        """Settled when the chunks that are on their way to the store have an answer."""
+        self.run_until = inf
+        """Until when its handler may run, whoever joins it."""
+        self.staged: Staged | None = None
+        """What goes beyond this session with the commit."""
+
+    def staging(self) -> Staged:
+        self.staged = self.staged or Staged()
+        return self.staged
 
     @property
     def draft(self) -> Draft:
@@ -65,6 +98,10 @@ class Frame:
     def replace_state(self, state: BaseModel) -> None:
         self.check("self.state")
         self._draft.replace(state)
+
+    @property
+    def delivery(self) -> Delivery:
+        raise no_delivery()
 
     @property
     def deps(self) -> Any:

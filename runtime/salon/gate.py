@@ -8,23 +8,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from salon import errors
-from salon.draft import Changes
+from salon.closing import FAILED, NO_ROWS, entries, forget_steps, settled
 from salon.health import Health
+from salon.held import Held
 from salon.metrics import Counters
 from salon.resident import Resident
 from salon.settings import Settings
 from salon.snapshots import Snapshots
 from salon_actors import Clock, HostLoop
+from salon_persistence import codec
 from salon_persistence.bridge import Bridge
 from salon_persistence.errors import StoreFailed, StoreUnavailable
+from salon_persistence.image import weight
 from salon_persistence.records import TurnRecord
 from salon_persistence.store import Applied, Fenced, Outcome, Refused, Unknown
 
 if TYPE_CHECKING:
-    from salon.frame import Frame
+    from salon.limits import Limits
+    from salon.transfer import Transfers
 
 logger = logging.getLogger("salon")
 
@@ -45,7 +49,7 @@ class Gate:
         settings: Settings,
     ) -> None:
         self._clock = clock
-        self._held: dict[Frame, None] = {}
+        self._held: dict[Held, None] = {}
         """In the order in which the store got them."""
         self._is_watching = False
         self._bridge = bridge
@@ -55,55 +59,103 @@ class Gate:
         self._counters = counters
         self._activity_lag_us = int(settings.activity_lag_s * 1_000_000)
         self._opens_early = settings.durability == "memory"
-        self.release: Callable[[Resident], None] = _nobody_waits
-        """Lets the session take its next message; the scheduler's."""
 
-    def hold(self, frame: Frame, changes: Changes, reply: Any, now_us: int) -> None:
+    def wire(
+        self,
+        release: Callable[[Resident], None],
+        unsettled: Callable[[Held, errors.SalonError, Outcome], None],
+        transfers: Transfers,
+        limits: Limits,
+    ) -> None:
+        """Those that need the gate themselves.
+
+        Args:
+            release: Lets the session take its next message; the scheduler's.
+            unsettled: What becomes of a message in the inbox whose end the store did not take; the intake's.
+            transfers: Where staged messages go.
+            limits: Hears of what is behind the gate.
+        """
+        self._release = release
+        self._unsettled = unsettled
+        self.transfers = transfers
+        self._limits = limits
+
+    def hold(self, held: Held, now_us: int) -> None:
         """The session is held until the store has answered for this turn."""
-        record = self._record(frame, changes, now_us)
-        if self._opens_early and not frame.envelope.promise.done():
-            frame.envelope.promise.set_result(reply)
-        self._held[frame] = None
+        record = held.record = self._record(held, now_us)
+        envelope = held.envelope
+        if envelope.sending is not None or held.staged is not None or held.letters:
+            self._add_delivery(held, record)
+        if self._opens_early and not envelope.promise.done():
+            held.tell()
+        self._held[held] = None
         if not self._is_watching:
             self._is_watching = True
             self._host.spawn(self._watch)
-        self._bridge.commit(record, partial(self._answered, frame, changes, record, reply))
+        held.size_bytes = weight(record)
+        self._limits.held(held.size_bytes)
+        self._bridge.commit(record, partial(self._answered, held))
+
+    def _add_delivery(self, held: Held, record: TurnRecord) -> None:
+        """How the message ended, for whoever asks later; and what goes in and out with its turn."""
+        envelope, error = held.envelope, held.error
+        if error is None:
+            reply = envelope.handler.encode_reply(held.reply)
+        else:
+            reply = codec.pack([error.code, error.detail]) if isinstance(error, errors.Refused) else b""
+        # A failure that was rolled back is not recorded, so that the same key runs again.
+        if held.outcome != FAILED:
+            record.ledger = entries(envelope, held.outcome, reply, record.at_us)
+        parts = NO_ROWS if held.staged is None else self.transfers.rows(held.staged, held.resident, record)
+        record.mail = settled(held, parts)
+        record.children = parts.children
 
     async def _watch(self) -> None:
         """A deadline cancels nothing that the store has; but its caller need not wait for a store that hangs."""
         while self._held:
             await self._clock.sleep(WATCH_S)
             now = self._clock.monotonic()
-            for frame in self._held:
-                if frame.envelope.deadline <= now:
-                    self._unanswered(frame)
+            for held in self._held:
+                if held.envelope.deadline <= now:
+                    self._unanswered(held)
         self._is_watching = False
 
     def abandon(self) -> None:
         """The store was left without its answers: nobody knows what became of the turns that it has."""
-        for frame in self._held:
-            self._unanswered(frame)
+        for held in self._held:
+            self._unanswered(held)
 
-    def _unanswered(self, frame: Frame) -> None:
-        if not frame.envelope.promise.done():
+    def _unanswered(self, held: Held) -> None:
+        if not held.envelope.promise.done():
             self._counters.outcome_unknown += 1
             error = errors.OutcomeUnknown("The store has not answered for the turn in time.")
-            error.message = frame.envelope.message
-            frame.envelope.promise.set_exception(error)
+            error.message = held.envelope.sent
+            held.envelope.despair(error)
 
-    def _record(self, frame: Frame, changes: Changes, now_us: int) -> TurnRecord:
-        resident, known = frame.resident, frame.resident.cls.salon_type.schema_version
+    def _record(self, held: Held, now_us: int) -> TurnRecord:
+        resident, changes = held.resident, held.changes
+        known = resident.cls.salon_type.schema_version
         image = resident.image
         # The first commit under a new schema writes every field, so that a chain never mixes versions.
-        whole = changes.whole or image.schema_version != known
         lagging = now_us - resident.stored_activity_us >= self._activity_lag_us
         resident.activity_us = now_us
+        if changes is None:
+            return TurnRecord(
+                sid=resident.sid,
+                version=image.version + 1,
+                generation=resident.generation,
+                schema_version=image.schema_version,
+                turn=held.envelope.turn_id,
+                at_us=now_us,
+                activity_us=now_us if lagging else None,
+            )
+        whole = changes.whole or image.schema_version != known
         return TurnRecord(
             sid=resident.sid,
             version=image.version + 1,
             generation=resident.generation,
             schema_version=known,
-            turn=frame.envelope.turn_id,
+            turn=held.envelope.turn_id,
             at_us=now_us,
             whole=whole,
             state=changes.fields if whole else changes.changed,
@@ -111,41 +163,47 @@ class Gate:
             activity_us=now_us if lagging else None,
         )
 
-    def _answered(self, frame: Frame, changes: Changes, record: TurnRecord, reply: Any, outcome: Outcome) -> None:
-        del self._held[frame]
-        resident, promise = frame.resident, frame.envelope.promise
+    def _answered(self, held: Held, outcome: Outcome) -> None:
+        del self._held[held]
+        self._limits.released(held.size_bytes)
         try:
             if isinstance(outcome, Applied):
-                self._applied(frame, changes, record, outcome)
-                if not promise.done():
-                    promise.set_result(reply)
+                self._applied(held, outcome)
+                held.tell()
             else:
-                self._not_applied(frame, record, outcome)
+                self._not_applied(held, outcome)
         except Exception:
-            logger.exception("salon turn %s was answered, but memory could not follow", record.turn)
-            resident.is_stale = True
-            self._unanswered(frame)
+            logger.exception("salon turn %s was answered, but memory could not follow", held.record.turn)
+            held.resident.is_stale = True
+            self._unanswered(held)
         finally:
-            self.release(resident)
+            self._release(held.resident)
 
-    def _not_applied(self, frame: Frame, record: TurnRecord, outcome: Fenced | Refused | Unknown) -> None:
-        error = self.refusal(frame.resident, outcome)
-        error.message = frame.envelope.message
-        if not frame.envelope.promise.done():
-            frame.envelope.promise.set_exception(error)
+    def _not_applied(self, held: Held, outcome: Fenced | Refused | Unknown) -> None:
+        error = self.refusal(held.resident, outcome)
+        error.message = held.envelope.sent
+        if held.envelope.sending is not None:
+            self._unsettled(held, error, outcome)
+        elif not held.envelope.promise.done():
+            held.envelope.promise.set_exception(error)
         if self._opens_early:
-            logger.error("salon lost turn %s after its reply: %s", record.turn, type(error).__name__)
+            logger.error("salon lost turn %s after its reply: %s", held.record.turn, type(error).__name__)
 
-    def _applied(self, frame: Frame, changes: Changes, record: TurnRecord, outcome: Applied) -> None:
-        resident = frame.resident
+    def _applied(self, held: Held, outcome: Applied) -> None:
+        resident, record = held.resident, held.record
         resident.image.apply(record)
         resident.image.lsn = outcome.lsn
         if any(delta.cuts for delta in record.logs):
             resident.is_short = True
-        resident.committed(frame.draft, changes.restored)
+        if held.draft is not None and held.changes is not None:
+            resident.committed(held.draft, held.changes.restored)
         if record.activity_us is not None:
             resident.stored_activity_us = record.activity_us
         self._counters.commits += 1
+        if held.staged is not None:
+            self.transfers.committed(held.staged, held.resident, outcome)
+        if record.mail is not None and record.mail.steps_dropped:
+            forget_steps(resident, record.mail.steps_dropped)
         if resident.image.wants_snapshot and not resident.is_snapshotting:
             self._snapshots.take(resident)
 
@@ -170,10 +228,6 @@ class Gate:
         if resident is not None:
             resident.is_stale = True
         return _caused(errors.OutcomeUnknown("The store cannot say whether the turn was applied."), outcome.error)
-
-
-def _nobody_waits(resident: Resident) -> None:
-    """Before the gate is wired to a scheduler."""
 
 
 def _caused(error: errors.SalonError, cause: Exception) -> errors.SalonError:

@@ -130,6 +130,21 @@ class LogStage(Generic[T]):
         for number, _, item in other.appended:
             self.append(item, keys.get(number))
 
+    @property
+    def field(self) -> str:
+        """The name under which its session stores the log."""
+        return self._core.field if self._core is not None else ""
+
+    def resume(self, delta: LogDelta) -> None:
+        """Stage what a turn over the same image had staged."""
+        assert self._core is not None
+        decode = self._core.items.decode
+        self.first, self.next = delta.first, delta.next
+        self.cuts = merge_cuts((*self.cuts, *delta.cuts), self.first)
+        self.appended = [(number, data, decode(data)) for number, data in delta.items]
+        self.redactions = {number: (data, decode(data)) for number, data in delta.redactions.items()}
+        self.keys = dict(delta.keys)
+
     def copy(self) -> LogStage[T]:
         """Over the same, with all that is staged; what is done to one is not done to the other."""
         copied: LogStage[T] = LogStage(self._core)

@@ -1,4 +1,4 @@
-"""The machinery of one open Runtime: its parts, wired once, in the order in which a message meets them."""
+"""The machinery of one open Runtime: its parts, and their life from `open` to `close`."""
 
 from __future__ import annotations
 
@@ -10,31 +10,26 @@ from typing import Any
 import anyio
 from pydantic import JsonValue
 
-from salon.activation import Residents
-from salon.admission import Admission
 from salon.chance import Chance
-from salon.creation import Creation
-from salon.door import Door
-from salon.errors import ConfigurationError, Draining, RuntimeNotRunning
-from salon.frame import Tools, is_in_turn_with
-from salon.gate import Gate
-from salon.health import Health
-from salon.metrics import Counters
+from salon.errors import ConfigurationError, Draining, RuntimeNotRunning, SalonError
+from salon.frame import is_in_turn_with
+from salon.parts import Parts
 from salon.resident import Resident
 from salon.session import Session
 from salon.settings import Settings
-from salon.turn_envelope import TurnEnvelope
-from salon.turns import Turns
-from salon.wall import Wall
-from salon_actors import Clock, HostLoop, Promise, Scheduler
+from salon_actors import Clock, HostLoop, Promise
+from salon_persistence import errors as store_errors
 from salon_persistence.bridge import Bridge
 from salon_persistence.files import process_id
-from salon_persistence.store import StoreInfo
+from salon_persistence.store import ByPublicId, StoreInfo
 
 logger = logging.getLogger("salon")
 
+BROUGHT_IN_AT_ONCE = 16
+"""Sessions that are read at the same time after a restart: the reading connection serves one at a time."""
 
-class Machinery:
+
+class Machinery(Parts):
     """Lives from `open` to `close`; handles hold on to it."""
 
     def __init__(
@@ -55,30 +50,7 @@ class Machinery:
         self.clock = clock
         self.chance = chance
         self.settings = settings
-        self.counters = Counters()
-        self.wall = Wall(clock, store.wall_high_us)
-        self.health = Health(host, clock, bridge.probe, settings.probe_interval_s)
-        self.residents = Residents(host, bridge, types, self.counters)
-        self.door = Door(self.residents)
-        self.gate = Gate(bridge, host, clock, self.health, self.counters, settings)
-        self.tools = Tools(deps, clock.monotonic, self.wall)
-        turns = Turns(self.residents, self.gate, self.tools, self.counters, settings)
-        self.scheduler: Scheduler[Resident, TurnEnvelope] = Scheduler(
-            host,
-            clock,
-            turns,
-            tick_s=settings.tick_s,
-            stuck_after_s=settings.stuck_after_s,
-            mailbox_messages_max=settings.mailbox_messages_max,
-            ready=ready,
-        )
-        self.gate.release = self.scheduler.release
-        self.admission = Admission(
-            host, self.scheduler, bridge, self.health, clock, store.epoch, self.counters, settings
-        )
-        self.creation = Creation(
-            host, bridge, self.gate, self.residents, clock, self.wall, chance, self.counters, settings
-        )
+        super().__init__(self, host, bridge, store, types, deps, clock, chance, settings, ready)
         self._refusal: type[RuntimeNotRunning | Draining] | None = None
         self._stopped: Promise[None] | None = None
         self._process = process_id()
@@ -98,6 +70,25 @@ class Machinery:
         )
         for warning in self.store.warnings:
             logger.warning("salon store: %s", warning)
+        self.host.spawn(self._bring_in)
+
+    async def _bring_in(self) -> None:
+        """Sessions with messages that wait, or with things that have to leave, come into memory by themselves."""
+        after = 0
+        try:
+            while waiting := await self.bridge.mail_waits(after, BROUGHT_IN_AT_ONCE):
+                async with anyio.create_task_group() as group:
+                    for _, public_id in waiting:
+                        group.start_soon(self._bring_in_one, public_id)
+                after = waiting[-1][0]
+        except store_errors.StoreError as error:
+            logger.error("salon could not look for messages that wait: %s", error)
+
+    async def _bring_in_one(self, public_id: str) -> None:
+        try:
+            await self.residents.find(ByPublicId(public_id))
+        except SalonError as error:
+            logger.error("salon: a session with messages that wait could not be read: %s", error)
 
     def check_running(self) -> None:
         """Raises unless the runtime is open and the caller is on its loop.
@@ -127,7 +118,10 @@ class Machinery:
                 stack.push_async_callback(self.host.close)
                 stack.callback(self._end)
                 stack.push_async_callback(self._close_store)
+                stack.callback(self.intake.close)
+                stack.push_async_callback(self.outbox.close)
                 stack.push_async_callback(self.scheduler.close)
+                self.merging.flush()
                 await self._in_time(self.scheduler.wait_idle)
 
     async def _close_store(self) -> None:

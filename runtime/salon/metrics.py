@@ -10,23 +10,35 @@ class Counters:
         "activations",
         "commits",
         "created",
+        "dead_lettered",
         "dead_letters_dropped",
         "dead_letters_redriven",
         "delivered",
         "delivery_failures",
+        "dropped",
         "fenced",
+        "keys_joined",
+        "keys_recalled",
         "mailbox_full",
+        "messages_restored",
         "not_applied",
         "outcome_unknown",
         "outgoing_dead_lettered",
+        "rate_limited",
         "reloads",
+        "sessions_parked",
         "snapshots",
         "snapshots_failed",
+        "turned_away",
         "turns_done",
         "turns_failed",
+        "turns_interrupted",
         "turns_refused",
+        "turns_retried",
         "turns_started",
+        "turns_stopped",
         "turns_stuck",
+        "turns_superseded",
         "turns_timed_out",
         "turns_unchanged",
     )
@@ -41,22 +53,34 @@ class Counters:
     activations: int
     commits: int
     created: int
+    dead_lettered: int
     dead_letters_dropped: int
     dead_letters_redriven: int
     delivered: int
     delivery_failures: int
+    dropped: int
     fenced: int
+    keys_joined: int
+    keys_recalled: int
     mailbox_full: int
+    messages_restored: int
     not_applied: int
     outcome_unknown: int
     outgoing_dead_lettered: int
+    rate_limited: int
     reloads: int
+    sessions_parked: int
     snapshots: int
     snapshots_failed: int
+    turned_away: int
     turns_done: int
     turns_failed: int
+    turns_interrupted: int
     turns_refused: int
+    turns_retried: int
     turns_started: int
+    turns_stopped: int
     turns_stuck: int
+    turns_superseded: int
     turns_timed_out: int
     turns_unchanged: int

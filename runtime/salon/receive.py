@@ -142,8 +142,8 @@ class Handler:
     """One handler of a session class, ready to run: its function, its message, the codec of its replies."""
 
     __slots__ = (
-        "_adapter", "_plain", "codec", "function", "is_list", "max_age_s", "message", "name", "on_crash", "on_error",
-        "overlap", "timeout_s", "when_full",
+        "_adapter", "_plain", "codec", "function", "is_list", "is_simple", "max_age_s", "message", "name", "on_crash",
+        "on_error", "overlap", "timeout_s", "when_full",
     )  # fmt: skip
 
     def __init__(self, owner: str, name: str, function: Function, names: Mapping[str, Any]) -> None:
@@ -160,6 +160,8 @@ class Handler:
         annotated, self.is_list = _annotated_message(self.name, function, names, options)
         self.message = options.message or annotated
         _check_merge(self.name, self.message, options.overlap, self.is_list)
+        self.is_simple = options.overlap == "queue" and options.when_full == "reject"
+        """Its messages wait for their turn and nothing else."""
         self.codec = MessageCodec(self.message)
         promised = reply_type(self.message)
         _check_reply(self.name, function, self.message, promised, names)

@@ -20,6 +20,7 @@ from salon_persistence.image import SessionImage
 from salon_persistence.records import LogPage, SessionRow
 
 if TYPE_CHECKING:
+    from salon.inbox import Inbox
     from salon.session import Session
 
 ReadSessionPages: TypeAlias = Callable[[int, str, int, int], Awaitable[Sequence[LogPage]]]
@@ -39,6 +40,7 @@ class Resident(Actor[TurnEnvelope]):
         "cores",
         "generation",
         "image",
+        "inbox",
         "is_short",
         "is_snapshotting",
         "is_stale",
@@ -59,6 +61,8 @@ class Resident(Actor[TurnEnvelope]):
         self.sid = row.sid
         self.public_id = row.public_id
         self.image = image
+        self.inbox: Inbox | None = None
+        """Accepted messages that have not ended; None while there are none that anybody could ask after."""
         self.cores = self._cores(read_pages) if cls.salon_type.states.logs else NO_CORES
         self.restore(row, image)
 

@@ -10,11 +10,13 @@ import anyio
 from pydantic import BaseModel, JsonValue
 
 from salon.chance import Chance, SystemChance
-from salon.creation import SessionKeys
+from salon.dead_letters import DeadLetters
+from salon.deliver import kinds_by_name
 from salon.errors import ConfigurationError, NameTaken, RuntimeNotRunning
 from salon.handle import SessionHandle
 from salon.identity import Principal, check_keys, check_session_id
 from salon.info import SessionInfo, info_of
+from salon.keys import SessionKeys
 from salon.machinery import Machinery
 from salon.page import Page, check_limit
 from salon.session import Session
@@ -182,17 +184,16 @@ class Runtime:
         Cancellation: only the waiting stops; the session may come to be.
         """
         machinery = self._running()
-        self._check_type(type)
-        check_keys(name=name, user_id=user_id, tenant=tenant, conversation_id=conversation_id, device_id=device_id)
+        machinery.residents.check_type(type)
+        keys = SessionKeys(
+            name=name, user_id=user_id, tenant=tenant, conversation_id=conversation_id, device_id=device_id
+        )
+        facts = machinery.creation.facts(keys, language, metadata, idle_timeout_s, absolute_ttl_s)
         machinery.admission.check_store(self._clock.monotonic())
         # Sessions under a former type name are not created any more, so that no other call can come in between.
         former = type.salon_type.former_names
         if name is not None and former and await self._address(machinery, type, tenant, name) is not None:
             raise NameTaken("A live session of this tenant and type has the name.")
-        facts = machinery.creation.facts(language, metadata, idle_timeout_s, absolute_ttl_s)
-        keys = SessionKeys(
-            name=name, user_id=user_id, tenant=tenant, conversation_id=conversation_id, device_id=device_id
-        )
         resident = await machinery.creation.create(type, keys, facts, state)
         return SessionHandle(machinery, type, resident.public_id, Principal(user_id))
 
@@ -212,7 +213,7 @@ class Runtime:
             SessionNotFound: There is none, or it is somebody else's: the two cannot be told apart.
         """
         machinery = self._running()
-        self._check_type(type)
+        machinery.residents.check_type(type)
         check_keys(user_id=user_id)
         address = ByPublicId(check_session_id(session_id))
         return await self._handle(machinery, type, address, Principal(user_id, trusted))
@@ -238,7 +239,7 @@ class Runtime:
             SessionNotFound: It exists and is somebody else's.
         """
         machinery = self._running()
-        self._check_type(type)
+        machinery.residents.check_type(type)
         check_keys(name=name, user_id=user_id, tenant=tenant)
         principal = Principal(user_id)
         address = await self._address(machinery, type, tenant, name)
@@ -304,6 +305,20 @@ class Runtime:
         resident = machinery.residents.at_hand(row.public_id)
         return info_of(row, row.activity_us) if resident is None else resident.info()
 
+    def dead_letters(self) -> DeadLetters:
+        """Messages that will not run, and things that could not leave, of all sessions; for the host."""
+        return self._running().dead_letters
+
+    async def resume(self, session_id: str, /) -> None:
+        """Wake a parked session at once, and forget its crashes: their cause was mended. Harmless when it is not.
+
+        Raises:
+            InvalidSessionId, SessionNotFound: There is no such session.
+        """
+        machinery = self._running()
+        address = ByPublicId(check_session_id(session_id))
+        machinery.mishaps.resume(await machinery.door.enter(None, address, Principal(trusted=True)))
+
     def stats(self) -> Mapping[str, JsonValue]:
         """Counters since `open`, and how things stand now."""
         return self._running().stats()
@@ -317,10 +332,6 @@ class Runtime:
         machinery = self._running()
         address = ByPublicId(check_session_id(session_id))
         return machinery.explain(await machinery.door.enter(None, address, Principal(trusted=True)))
-
-    def _check_type(self, cls: type[Session[Any, Any]]) -> None:
-        if cls not in self._types.values():
-            raise ConfigurationError(f"{getattr(cls, '__name__', cls)} is not among the session types of this runtime.")
 
 
 def _by_name(types: tuple[type[Session[Any, Any]], ...]) -> dict[str, type[Session[Any, Any]]]:
@@ -337,6 +348,7 @@ def _by_name(types: tuple[type[Session[Any, Any]], ...]) -> dict[str, type[Sessi
             for name in (message.salon_name.name, *message.salon_name.former_names):
                 if messages.setdefault(name, message) is not message:
                     raise ConfigurationError(f"Two classes of messages are or were stored as {name!r}.")
+    kinds_by_name(kind for cls in types for kind in cls.salon_type.deliveries)
     return found
 
 

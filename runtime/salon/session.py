@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast, get_args, get_or
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from salon.conversation import Conversation
+from salon.conversation import ChatLine, Conversation
+from salon.deliver import Deliverer, deliveries_of
+from salon.delivery import Delivery
 from salon.errors import ConfigurationError
+from salon.mark import InterruptedTurn
 from salon.message import Message, check_names
+from salon.outgoing import Outgoing
 from salon.receive import Handler, handlers_of
 from salon.state_codec import StateCodec
 
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 S0 = TypeVar("S0", bound=BaseModel, default=Conversation)
 D0 = TypeVar("D0", default=None)
 
-RESERVED = ("state", "deps", "info", "turn")
+RESERVED = ("state", "deps", "info", "turn", "delivery")
 CHANGEABLE = (list, dict, set, bytearray, deque)
 
 
@@ -38,6 +42,9 @@ class SessionType:
     schema_version: int
     states: StateCodec[Any]
     handlers: Mapping[type[Message[Any]], Handler]
+    deliveries: Mapping[type[Outgoing], Deliverer]
+    listens: bool
+    """`on_interrupted` has something to say."""
 
 
 class Session(Generic[S0, D0]):
@@ -68,7 +75,15 @@ class Session(Generic[S0, D0]):
         # Where the class stands, for classes defined inside a function.
         names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
         handlers = handlers_of(cls, names)
-        cls.salon_type = SessionType(name or cls.__name__, tuple(former_names), schema_version, states, handlers)
+        cls.salon_type = SessionType(
+            name=name or cls.__name__,
+            former_names=tuple(former_names),
+            schema_version=schema_version,
+            states=states,
+            handlers=handlers,
+            deliveries=deliveries_of(cls, names),
+            listens=cls.on_interrupted is not Session.on_interrupted or issubclass(states.model, Conversation),
+        )
 
     @property
     def state(self) -> S0:
@@ -93,6 +108,24 @@ class Session(Generic[S0, D0]):
     def turn(self) -> Turn:
         """The running turn."""
         return self._salon_frame.turn
+
+    @property
+    def delivery(self) -> Delivery:
+        """The try that is under way; only in a `@deliver` method."""
+        return self._salon_frame.delivery
+
+    async def on_interrupted(self, turn: InterruptedTurn) -> None:
+        """A turn was cut: by `stop`, by a later message, or by a crash. Runs in the commit that marks it.
+
+        The state is as the turn's last checkpoint left it; what is added here is kept with it.
+        Over a Conversation it keeps exactly what was emitted, as one line that is not complete.
+        If it fails, the checkpoint alone is kept.
+        """
+        state: object = self.state
+        shown = "".join(map(str, turn.chunks))
+        if shown and isinstance(state, Conversation):
+            state.messages.append(ChatLine(role="assistant", content=shown, complete=False))
+            state.message_count += 1
 
     if TYPE_CHECKING:
         _salon_frame: Frame

@@ -44,6 +44,7 @@ class Ticket:
         "position",
         "seq",
         "shown_seq",
+        "sid",
         "turn",
         "watchers",
     )
@@ -63,6 +64,8 @@ class Ticket:
         self.number = number
         self.turn = turn_id(number)
         self.position = position
+        self.sid = 0
+        """Whose turn it is."""
         self.durable = durable
         self.attempt = 0
         """Of the handler, from 1; 0 before the first."""

@@ -2,31 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from salon.events import Ending, TurnStatus
 from salon.turn_id import turn_id
 from salon_actors import Envelope
 
 if TYPE_CHECKING:
+    from salon.errors import SalonError
     from salon.frame import Frame
+    from salon.mark import Mark
     from salon.message import Message
     from salon.receive import Handler
+    from salon.sending import Sending
 
 
 class TurnEnvelope(Envelope):
     """One accepted message. `deadline` is a reading of the monotonic clock, in seconds."""
 
-    __slots__ = ("carried", "frame", "handler", "number")
+    __slots__ = ("carried", "doom", "frame", "handler", "mark", "number", "sending")
 
-    message: Message[Any]
+    message: Any
+    """What the handler gets: the message, or the list of those that were merged."""
     handler: Handler
     carried: tuple[tuple[ContextVar[Any], Any], ...]
     """Context variables of the asker that its turn sees."""
     number: int
     """Of its turn; see `turn_id`."""
     frame: Frame | None
+    sending: Sending | None
+    """None for a plain ask."""
+    doom: str | None
+    """Why its turn is to be cut as soon as it can be, if it is."""
+    mark: Mark | None
+    """What this turn marks; None for a turn of a message."""
 
     @property
     def turn_id(self) -> str:
         return turn_id(self.number)
+
+    @property
+    def sent(self) -> Message[Any]:
+        """The message as it was sent; `message` is a list of several where they were merged."""
+        return self.message if self.sending is None else self.sending.message
+
+    @property
+    def members(self) -> Sequence[TurnEnvelope]:
+        """The messages of its turn: itself, or all that were merged."""
+        if self.sending is not None and self.sending.members:
+            return self.sending.members
+        return (self,)
+
+    def answer(self, reply: Any, version: int | None = None) -> None:
+        """Its callers get the reply; if they were told something before, that stands."""
+        if self.sending is None:
+            if not self.promise.done():
+                self.promise.set_result(reply)
+            return
+        ending = Ending.done(self.turn_id, reply, by_value=self.handler.copy_reply, version=version)
+        for member in self.members:
+            if member.sending is not None:
+                member.sending.end(member, ending)
+
+    def fail(self, error: SalonError, status: TurnStatus | None = None, version: int | None = None) -> None:
+        """Its callers get the error; if they were told something before, that stands."""
+        if self.sending is None:
+            if not self.promise.done():
+                self.promise.set_exception(error)
+            return
+        ending = Ending.failed(self.turn_id, error, status=status, version=version)
+        for member in self.members:
+            if member.sending is not None:
+                member.sending.end(member, ending)
+
+    def fail_alone(self, error: SalonError) -> None:
+        """This message, and not the others of its turn."""
+        if self.sending is not None:
+            self.sending.end(self, Ending.failed(self.turn_id, error))
+
+    def despair(self, error: SalonError) -> None:
+        """Its callers wait no longer, though it may still end."""
+        if not self.promise.done():
+            self.promise.set_exception(error)
+        for member in self.members:
+            if member.sending is not None:
+                member.sending.ticket.lose(error)

@@ -139,11 +139,12 @@ def remove_from_sqlite(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
 
 
 def remove_from_memory(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
-    checked: Any = MemoryStore._continue  # pyright: ignore
+    checked: Any = MemoryStore._stand  # pyright: ignore
 
-    def continue_anyhow(self: MemoryStore, record: TurnRecord) -> Outcome:
-        self.file.sessions[record.sid].version = record.version - 1
-        outcome: Outcome = checked(self, record)
+    def stand_anyhow(self: MemoryStore, record: TurnRecord, sid: int, lsn: int, body: bytes) -> Outcome:
+        if record.created is None:
+            self.file.sessions[sid].version = record.version - 1
+        outcome: Outcome = checked(self, record, sid, lsn, body)
         return outcome
 
     def go_on(self: MemoryStore) -> Any:
@@ -152,7 +153,7 @@ def remove_from_memory(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
     if check == "epoch":
         monkeypatch.setattr(MemoryStore, "_fenced", go_on)
     else:
-        monkeypatch.setattr(MemoryStore, "_continue", continue_anyhow)
+        monkeypatch.setattr(MemoryStore, "_stand", stand_anyhow)
 
 
 REMOVERS: dict[str, Callable[[pytest.MonkeyPatch, Check], None]] = {

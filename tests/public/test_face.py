@@ -21,7 +21,10 @@ CORE = frozenset(
     (*OURS, "aiosqlite", "annotated_types", "anyio", "idna", "msgpack", "pydantic", "pydantic_core", "sniffio",
      "typing_extensions", "typing_inspection")
 )  # fmt: skip
-MADE_BY_SALON = frozenset({"DeadLetters", "Delivery", "Receiver", "SessionHandle", "SessionView", "Turn"})
+MADE_BY_SALON = frozenset(
+    ("DeadLetters", "Delivery", "InterruptedTurn", "Receipt", "Receiver", "SessionHandle", "SessionView", "Turn",
+     "TurnStream")
+)  # fmt: skip
 """Users get them and never construct them, so that their constructors are not public."""
 FOR_STORES = frozenset({"Store", "FaultyStore"})
 """Whoever writes a store imports from salon_persistence, which speaks of records that no bot sees."""

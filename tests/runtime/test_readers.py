@@ -102,6 +102,7 @@ async def test_a_stalled_reader_neither_slows_nor_grows_anything() -> None:
     assert 1000 < max(sizes) <= bounds.bytes_max
     with pytest.raises(ReplayIncomplete) as incomplete:
         await anext(stalled)
+    assert incomplete.value.outcome is not None
     assert "done so" == label(incomplete.value.outcome)
 
 

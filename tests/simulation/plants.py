@@ -9,8 +9,8 @@ import pytest
 from salon import NotApplied, errors
 from salon.activation import Residents
 from salon.draft import Draft
-from salon.frame import Frame
 from salon.gate import Gate
+from salon.held import Held
 from salon.resident import Resident
 from salon.turns import Turns
 from salon.view import SessionView
@@ -32,9 +32,9 @@ class Plant:
 def reply_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     hold = Gate.hold
 
-    def answer_first(self: Gate, frame: Frame, changes: Any, reply: Any, now_us: int) -> None:
-        frame.envelope.promise.set_result(reply)
-        hold(self, frame, changes, reply, now_us)
+    def answer_first(self: Gate, held: Held, now_us: int) -> None:
+        held.envelope.promise.set_result(held.reply)
+        hold(self, held, now_us)
 
     monkeypatch.setattr(Gate, "hold", answer_first)
 

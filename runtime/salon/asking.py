@@ -1,0 +1,84 @@
+"""Asking: how a caller waits for a reply, and how a turn does; and how somebody stops a turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from salon import errors
+from salon.cutting import STOP
+from salon.frame import RUNNING, is_in_turn_with
+
+if TYPE_CHECKING:
+    from salon.admission import Admission, How
+    from salon.cutting import Cutting
+    from salon.frame import Frame, Tools
+    from salon.marking import Marking
+    from salon.merging import Merging
+    from salon.message import Message
+    from salon.resident import Resident
+    from salon.turn_envelope import TurnEnvelope
+    from salon.waits import Waits
+    from salon.whereabouts import SessionTurns
+    from salon_actors import Scheduler
+
+
+class Asking:
+    """A turn that waits for another session gives up its slot, and is an edge of the wait-for graph."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler[Resident, TurnEnvelope],
+        admission: Admission,
+        waits: Waits,
+        cutting: Cutting,
+        marking: Marking,
+        merging: Merging,
+        tools: Tools,
+    ) -> None:
+        self._scheduler = scheduler
+        self._admission = admission
+        self._waits = waits
+        self._cutting = cutting
+        self._marking = marking
+        self._merging = merging
+        self._tools = tools
+
+    async def ask(self, resident: Resident, message: Message[Any], how: How) -> Any:
+        found = await self._admission.send(resident, message, how, told=False)
+        return (await found.ended()).result()
+
+    async def within_turn(self, resident: Resident, message: Message[Any], how: How) -> Any:
+        """As `ask`, on behalf of the turn that runs here, if one does."""
+        if not is_in_turn_with(self._tools):
+            return await self.ask(resident, message, how)
+        frame = RUNNING.get()
+        asker = frame.resident
+        with self._waits.begin(asker.sid, resident.sid, frame.envelope.turn_id, frame.envelope.handler.name):
+            self._scheduler.give_up_slot(asker)
+            try:
+                return await self.ask(resident, message, how)
+            finally:
+                self._regain(frame)
+
+    def _regain(self, frame: Frame) -> None:
+        if not frame.over:
+            self._scheduler.regain_slot(frame.resident)
+
+    def stop(self, resident: Resident, number: int | None, turns: SessionTurns) -> None:
+        """Cut the turn with this number, or the one that runs; nothing, if there is none."""
+        worker = resident.worker
+        running = worker.envelope if worker is not None else None
+        if running is not None and running.mark is None and number in (None, *_numbers(running)):
+            self._cutting.cut(resident, running, STOP)
+        elif number is not None and (waiting := turns.envelope(resident, number)) is not None:
+            self._withdraw(resident, waiting)
+
+    def _withdraw(self, resident: Resident, envelope: TurnEnvelope) -> None:
+        if self._scheduler.withdraw(resident, envelope) or self._merging.withdraw(resident, envelope):
+            error = errors.TurnStopped("It was stopped before it began; nothing was applied.")
+            self._marking.withdrawn(resident, envelope, error, "stopped")
+
+
+def _numbers(envelope: TurnEnvelope) -> list[int]:
+    """Of the messages of its turn."""
+    return [member.number for member in envelope.members]

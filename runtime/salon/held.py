@@ -1,0 +1,53 @@
+"""What is held at the gate: a turn that has ended and is not durable yet, and what its callers will get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from salon.draft import Changes, Draft
+    from salon.errors import SalonError
+    from salon.events import TurnStatus
+    from salon.resident import Resident
+    from salon.staging import Staged
+    from salon.turn_envelope import TurnEnvelope
+    from salon_persistence.records import DeadLetterRow, TurnRecord
+
+
+class Held:
+    """One per session at most. Without `changes` the turn ends without a trace in the state."""
+
+    __slots__ = (
+        "changes", "draft", "envelope", "error", "letters", "outcome", "record", "reply", "resident",
+        "size_bytes", "staged", "status",
+    )  # fmt: skip
+
+    record: TurnRecord
+    """What the store was given."""
+
+    def __init__(
+        self, resident: Resident, envelope: TurnEnvelope, draft: Draft | None, changes: Changes | None, reply: Any
+    ) -> None:
+        self.resident = resident
+        self.envelope = envelope
+        """Whose callers wait."""
+        self.draft = draft
+        self.changes = changes
+        self.reply = reply
+        self.size_bytes = 0
+        self.error: SalonError | None = None
+        """What callers get instead of the reply."""
+        self.outcome = "done"
+        """What the ledger says."""
+        self.status: TurnStatus | None = None
+        """What callers read of it, where the error does not say."""
+        self.staged: Staged | None = None
+        self.letters: Sequence[DeadLetterRow] = ()
+
+    def tell(self) -> None:
+        """It is durable."""
+        if self.error is not None:
+            self.envelope.fail(self.error, self.status, self.record.version)
+        else:
+            self.envelope.answer(self.reply, self.record.version)

@@ -1,0 +1,217 @@
+"""Marking: the control turn in which a message ends that was cut, or that cannot run.
+
+It runs ahead of what waits: the checkpoint is promoted, `on_interrupted` says what else is kept, and all of it
+becomes durable together with how the message ended. Only then do its callers hear of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any, cast
+
+from salon import errors
+from salon.checkpoint import Checkpoint
+from salon.cutting import STOP
+from salon.held import Held
+from salon.mark import InterruptedTurn, Mark, Reason
+from salon.resident import Resident
+from salon.turn_envelope import TurnEnvelope
+from salon_actors import Ending, HostLoop, Returned, SchedulerClosed
+from salon_persistence.records import DeadLetterRow
+
+if TYPE_CHECKING:
+    from salon.draft import Changes, Draft
+    from salon.frame import Frame
+    from salon.gate import Gate
+    from salon.receive import Handler
+    from salon.session import Session
+    from salon.settings import Settings
+    from salon.wall import Wall
+    from salon_actors import Clock, Scheduler
+
+logger = logging.getLogger("salon")
+
+
+class MarkHandler:
+    """What runs in a marking turn, in the place of a message's handler."""
+
+    timeout_s: float | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def function(self, session: Session[Any, Any], mark: Mark) -> None:
+        if mark.checkpoint is not None:
+            session._salon_frame.draft.resume(mark.checkpoint)  # pyright: ignore[reportPrivateUsage]
+        if mark.interrupted is not None:
+            await session.on_interrupted(mark.interrupted)
+
+
+class Marking:
+    """Submits marks, and ends them at the gate."""
+
+    def __init__(
+        self,
+        host: HostLoop,
+        scheduler: Scheduler[Resident, TurnEnvelope],
+        gate: Gate,
+        clock: Clock,
+        wall: Wall,
+        settings: Settings,
+    ) -> None:
+        self._host = host
+        self._scheduler = scheduler
+        self._gate = gate
+        self._monotonic = clock.monotonic
+        self._wall = wall
+        self._turn_timeout_s = settings.turn_timeout_s
+        self._state_bytes_max = settings.state_bytes_max
+
+    def now_us(self) -> int:
+        return self._wall.now_us(self._monotonic())
+
+    def cut(self, resident: Resident, envelope: TurnEnvelope, frame: Frame | None, reason: str) -> None:
+        """The turn that has just been cancelled for somebody's sake ends in a turn of its own, next of all."""
+        sending = envelope.sending
+        message = envelope.sent
+        interrupted = None
+        checkpoint = None
+        if frame is not None:
+            attempt = 1 if sending is None else sending.attempt
+            interrupted = InterruptedTurn(message, frame.emitted or (), cast(Reason, reason), attempt)
+            checkpoint = frame.checkpoint
+        outcome, error = _outcome(reason)
+        if not (checkpoint or (sending and sending.is_recorded) or _listens(resident)):
+            self._tell(envelope, error())
+            return
+        self.submit(resident, Mark(envelope, outcome, error, interrupted, checkpoint))
+
+    def withdrawn(self, resident: Resident, envelope: TurnEnvelope, error: errors.SalonError, outcome: str) -> None:
+        """A message that waited was taken out: it ends without having begun."""
+        sending = envelope.sending
+        if sending is None or not sending.is_recorded:
+            self._tell(envelope, error)
+        else:
+            self.submit(resident, Mark(envelope, outcome, lambda: error))
+
+    def dead(
+        self,
+        resident: Resident,
+        envelope: TurnEnvelope,
+        letters: Sequence[DeadLetterRow],
+        error: errors.SalonError,
+        *,
+        outcome: str = "dead_lettered",
+        interrupted: InterruptedTurn | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """It becomes a dead letter."""
+        self.submit(resident, Mark(envelope, outcome, lambda: error, interrupted, checkpoint, letters))
+
+    def submit(self, resident: Resident, mark: Mark) -> None:
+        envelope = TurnEnvelope(mark, self._host.promise(), deadline=inf)  # bounded by what on_interrupted may take
+        envelope.deadline = self._monotonic() + self._turn_timeout_s
+        envelope.handler = cast("Handler", MarkHandler(f"{resident.cls.__name__}.on_interrupted"))
+        envelope.carried = ()
+        envelope.number = mark.envelope.number
+        envelope.frame = envelope.sending = envelope.doom = None
+        envelope.mark = mark
+        try:
+            self._scheduler.submit_control(resident, envelope)
+        except SchedulerClosed:  # its row is still in the inbox: the next life marks it
+            self.abandoned(mark)
+
+    def abandoned(self, mark: Mark) -> None:
+        """The runtime closes before the mark could be made."""
+        error = errors.Draining("The runtime closed before the end of the turn was durable.")
+        error.message = mark.envelope.sent
+        mark.envelope.despair(error)
+
+    def finish(self, resident: Resident, envelope: TurnEnvelope, frame: Frame | None, ending: Ending) -> bool:
+        """The marking turn has run. True: the session is free at once."""
+        mark = envelope.mark
+        assert mark is not None
+        if frame is None:  # the session could not be read back, or the runtime closes
+            self.abandoned(mark)
+            return True
+        draft, changes = self._kept(resident, mark, frame, ending)
+        error = mark.error()
+        error.message = mark.envelope.sent
+        sending = mark.envelope.sending
+        if changes is None and not mark.letters and not (sending and sending.is_recorded):
+            mark.envelope.fail(error)
+            return True
+        held = Held(resident, mark.envelope, draft, changes, None)
+        held.error, held.outcome, held.letters = error, mark.outcome, mark.letters
+        if mark.outcome == "dead_lettered":
+            held.status = "dead_lettered"
+        held.staged = frame.staged if isinstance(ending, Returned) else None
+        self._gate.hold(held, self.now_us())
+        return False
+
+    def _kept(
+        self, resident: Resident, mark: Mark, frame: Frame, ending: Ending
+    ) -> tuple[Draft | None, Changes | None]:
+        """What the marking commits: the checkpoint and what the hook added; if that failed, the checkpoint alone."""
+        attempts: list[Callable[[], Draft]] = [lambda: _resumed(resident, mark.checkpoint)]
+        if isinstance(ending, Returned):
+            attempts.insert(0, lambda: frame.draft)
+        else:
+            error = getattr(ending, "error", None)
+            logger.error("salon: %s failed (%s)", frame.envelope.handler.name, type(error).__name__)
+        for attempt in attempts:
+            try:
+                draft = attempt()
+                return draft, draft.changes(self._state_bytes_max)
+            except errors.StateInvalid as error:
+                logger.error("salon: what %s left was not kept: %s", frame.envelope.handler.name, error)
+        return None, None
+
+    def _tell(self, envelope: TurnEnvelope, error: errors.SalonError) -> None:
+        error.message = envelope.sent
+        envelope.fail(error)
+
+
+def letter_of(
+    envelope: TurnEnvelope, reason: str, now_us: int, *, cause: str = "", state_version: int = 0
+) -> DeadLetterRow:
+    """What remains of a message that will not run: its bytes, and why."""
+    sending = envelope.sending
+    row = sending.row if sending is not None else None
+    name = envelope.handler.message.salon_name
+    return DeadLetterRow(
+        id=envelope.turn_id,
+        kind="message",
+        reason=reason,
+        message=row.message if row is not None else name.name,
+        schema_version=row.schema_version if row is not None else name.schema_version,
+        body=row.body if row is not None else envelope.handler.codec.encode(envelope.message),
+        at_us=now_us,
+        attempts=sending.attempt if sending is not None else 1,
+        cause=cause,
+        state_version=state_version,
+        key=sending.key if sending is not None else None,
+        priority=envelope.priority,
+    )
+
+
+def _resumed(resident: Resident, checkpoint: Checkpoint | None) -> Draft:
+    draft = resident.begin()
+    if checkpoint is not None:
+        draft.resume(checkpoint)
+    return draft
+
+
+def _listens(resident: Resident) -> bool:
+    """Whether the session's class has something to say about turns that are cut."""
+    return resident.cls.salon_type.listens
+
+
+def _outcome(reason: str) -> tuple[str, Callable[[], errors.SalonError]]:
+    if reason == STOP:
+        return "stopped", lambda: errors.TurnStopped("The turn was stopped; what it put into a checkpoint is kept.")
+    return "interrupted", lambda: errors.TurnInterrupted(
+        "The turn was interrupted; what it put into a checkpoint is kept."
+    )

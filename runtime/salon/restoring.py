@@ -1,0 +1,211 @@
+"""Restoring: what the inbox of a session held when the last process ended, and what becomes of it now.
+
+| Its row | Now |
+| --- | --- |
+| never begun | waits again, in the old order |
+| begun, `on_crash=Retry(…)`, attempts left | waits again, after its back-off; its checkpoint and chunks are dropped |
+| begun, otherwise | a dead letter; its checkpoint is kept, and `on_interrupted` runs |
+| too old | a dead letter |
+| of a name or schema that this code does not know, or undecodable | a dead letter with its bytes |
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from salon import errors
+from salon.backoff import Backoff
+from salon.checkpoint import Checkpoint
+from salon.mark import InterruptedTurn
+from salon.marking import MarkHandler, letter_of
+from salon.message import Message
+from salon.mishap import BACKOFF_S_MAX
+from salon.overlap import Merge
+from salon.receive import Handler
+from salon.turn_envelope import TurnEnvelope
+from salon_persistence import codec
+from salon_persistence import errors as store_errors
+from salon_persistence.records import CHECKPOINT, CHUNKS, InboxRow, ProgressRow, StepRow, StoredSession
+
+if TYPE_CHECKING:
+    from salon.chance import Chance
+    from salon.intake import Intake
+    from salon.marking import Marking
+    from salon.merging import Merging
+    from salon.metrics import Counters
+    from salon.mishap import Mishaps
+    from salon.resident import Resident
+    from salon_actors import Clock, HostLoop, Scheduler
+
+logger = logging.getLogger("salon")
+
+
+class Lost(Message[Any], name="salon.lost"):
+    """Stands for a message that cannot be read."""
+
+
+class Restoring:
+    """Runs once for each session that comes into memory, and again when one is read back."""
+
+    def __init__(
+        self,
+        host: HostLoop,
+        scheduler: Scheduler[Resident, TurnEnvelope],
+        intake: Intake,
+        marking: Marking,
+        mishaps: Mishaps,
+        merging: Merging,
+        clock: Clock,
+        chance: Chance,
+        counters: Counters,
+    ) -> None:
+        self._host = host
+        self._scheduler = scheduler
+        self._intake = intake
+        self._marking = marking
+        self._mishaps = mishaps
+        self._merging = merging
+        self._clock = clock
+        self._chance = chance
+        self._counters = counters
+
+    def restore(self, resident: Resident, stored: StoredSession) -> None:
+        """Everything in its inbox that this process does not know of yet waits again, or ends."""
+        known = resident.inbox.by_number if resident.inbox is not None else {}
+        progress = _by_number(stored.progress)
+        for row in stored.inbox:
+            if row.number not in known:
+                self._restore(resident, row, progress.get(row.number, ()))
+        if stored.steps:
+            self._add_steps(resident, stored.steps)
+
+    def arrived(self, resident: Resident, row: InboxRow) -> None:
+        """Another session's turn has put it into the inbox."""
+        if resident.inbox is None or row.number not in resident.inbox.by_number:
+            self._restore(resident, row, ())
+
+    def _add_steps(self, resident: Resident, steps: Sequence[StepRow]) -> None:
+        inbox = self._intake.inbox_of(resident)
+        for step in steps:
+            inbox.steps.setdefault(step.owner, {})[step.name] = step.body
+
+    def _restore(self, resident: Resident, row: InboxRow, progress: Sequence[ProgressRow]) -> None:
+        handler = _handler_of(resident, row)
+        try:
+            if handler is None:
+                raise errors.NoHandler(f"{resident.cls.__name__} handles no message that is stored as {row.message!r}.")
+            message = handler.codec.decode(row.body, row.schema_version)
+        except (errors.SalonError, store_errors.StoreError) as error:
+            self._unreadable(resident, row, error)
+            return
+        envelope = self._envelope(resident, row, message, handler)
+        if row.attempts == 0:
+            self._wait(resident, envelope, row)
+        else:
+            self._crashed(resident, envelope, row, progress)
+
+    def _envelope(self, resident: Resident, row: InboxRow, message: Message[Any], handler: Handler) -> TurnEnvelope:
+        envelope = TurnEnvelope(
+            message, self._host.promise(), inf, len(row.body), row.priority, self._clock.monotonic()
+        )
+        envelope.handler = handler
+        envelope.carried = ()
+        envelope.number = row.number
+        envelope.frame = envelope.sending = envelope.doom = envelope.mark = None
+        sending = self._intake.follow(resident, envelope, row.key, row.fingerprint)
+        sending.row = row
+        sending.marked = row.attempts
+        sending.attempt = row.attempts + 1
+        sending.ticket.durable = True
+        envelope.deadline = self._intake.queue_deadline(envelope)
+        return envelope
+
+    def _wait(self, resident: Resident, envelope: TurnEnvelope, row: InboxRow) -> None:
+        self._counters.messages_restored += 1
+        if envelope.deadline <= self._clock.monotonic():
+            error = errors.TurnTimeout("Its deadline passed before it began; nothing was applied.")
+            self._mishaps.expired(resident, envelope, error)
+        elif isinstance(envelope.handler.overlap, Merge) and row.overlap != "queue":
+            self._merging.add(resident, envelope, envelope.handler.overlap, bounded=False)
+        else:
+            self._merging.alone(envelope)
+            self._scheduler.submit(resident, envelope, bounded=False)
+
+    def _crashed(
+        self, resident: Resident, envelope: TurnEnvelope, row: InboxRow, progress: Sequence[ProgressRow]
+    ) -> None:
+        """The process ended while its handler ran, or was about to."""
+        self._mishaps.crashed(resident)
+        policy, sending = envelope.handler.on_crash, envelope.sending
+        assert sending is not None
+        if policy is not None and row.attempts < policy.attempts_max:
+            self._counters.turns_retried += 1
+            backoff = Backoff(policy.backoff_s, max(policy.backoff_s, BACKOFF_S_MAX))
+            self._wait(resident, envelope, row)
+            self._mishaps.rest(resident, backoff.equal_s(row.attempts, self._chance))
+            return
+        sending.attempt = row.attempts
+        chunks = _chunks_in(progress)
+        sending.ticket.restore(row.attempts, chunks)
+        self._counters.turns_interrupted += 1
+        self._counters.dead_lettered += 1
+        letter = letter_of(
+            envelope,
+            "crashed" if policy is not None else "interrupted",
+            self._marking.now_us(),
+            state_version=resident.image.version,
+        )
+        self._marking.dead(
+            resident,
+            envelope,
+            (letter,),
+            errors.TurnInterrupted("The process ended in the middle of the turn; what it had kept is kept."),
+            outcome="interrupted",
+            interrupted=InterruptedTurn(envelope.message, chunks, "crash", row.attempts),
+            checkpoint=_checkpoint_in(resident, progress),
+        )
+
+    def _unreadable(self, resident: Resident, row: InboxRow, error: Exception) -> None:
+        logger.error("salon: message %s of session %d is a dead letter: %s", row.message, resident.sid, error)
+        self._counters.dead_lettered += 1
+        handler: Any = MarkHandler(f"{resident.cls.__name__}'s inbox")
+        envelope = self._envelope(resident, row, Lost(), handler)
+        letter = letter_of(
+            envelope,
+            "unreadable",
+            self._marking.now_us(),
+            cause=type(error).__name__,
+            state_version=resident.image.version,
+        )
+        told = error if isinstance(error, errors.SalonError) else errors.Corrupt("The message does not decode.")
+        self._marking.dead(resident, envelope, (letter,), told)
+
+
+def _handler_of(resident: Resident, row: InboxRow) -> Handler | None:
+    handlers = resident.cls.salon_type.handlers.values()
+    return next((handler for handler in handlers if row.message in handler.message.salon_name.all), None)
+
+
+def _by_number(progress: Sequence[ProgressRow]) -> Mapping[int, Sequence[ProgressRow]]:
+    found: dict[int, list[ProgressRow]] = {}
+    for row in progress:
+        found.setdefault(row.number, []).append(row)
+    return found
+
+
+def _chunks_in(progress: Sequence[ProgressRow]) -> list[Any]:
+    rows = sorted((row for row in progress if row.kind == CHUNKS), key=lambda row: row.ordinal)
+    return [chunk for row in rows for chunk in codec.unpack(row.body)]
+
+
+def _checkpoint_in(resident: Resident, progress: Sequence[ProgressRow]) -> Checkpoint | None:
+    for row in progress:
+        if row.kind == CHECKPOINT:
+            try:
+                return Checkpoint.decode(row.body, resident.sid, resident.image.version)
+            except store_errors.StoreError as error:
+                logger.error("salon: a checkpoint of session %d was not kept: %s", resident.sid, error)
+    return None

@@ -1,0 +1,73 @@
+"""A sending: what a message carries beyond its turn, when it was told, keyed, streamed or may be merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from salon.events import Ending
+    from salon.message import Message
+    from salon.ticket import Ticket
+    from salon.turn_envelope import TurnEnvelope
+    from salon_actors import Promise
+    from salon_persistence.records import InboxRow
+
+
+class Sending:
+    """Made when it is needed: a plain ask has none. Every message of a merged turn has its own."""
+
+    __slots__ = (
+        "accepted",
+        "attempt",
+        "fingerprint",
+        "key",
+        "marked",
+        "members",
+        "message",
+        "on_end",
+        "row",
+        "steps",
+        "ticket",
+    )
+
+    def __init__(self, message: Message[Any], ticket: Ticket, key: str | None = None, fingerprint: bytes = b"") -> None:
+        self.message = message
+        """The one that was sent, also when its turn is about several."""
+        self.ticket = ticket
+        """What callers see of it."""
+        self.key = key
+        self.fingerprint = fingerprint
+        self.row: InboxRow | None = None
+        """Its place in the durable inbox; None for an ask."""
+        self.accepted: Promise[None] | None = None
+        """Settled when the row is durable, or was refused."""
+        self.attempt = 1
+        """Which attempt the next run of its handler is."""
+        self.marked = 0
+        """Attempts that are durably known to have begun."""
+        self.members: tuple[TurnEnvelope, ...] = ()
+        """Of a merged turn: every message of it, the first one included."""
+        self.steps: dict[str, bytes] | None = None
+        """Results of `turn.once`, by key; of a message whose steps outlive the process they are stored as well."""
+
+        self.on_end: Callable[[TurnEnvelope], None] | None = None
+        """Called once, when it has ended."""
+
+    def end(self, envelope: TurnEnvelope, ending: Ending) -> None:
+        """Its callers are told; what they were told before stands."""
+        if not envelope.promise.done():
+            if ending.error is None:
+                envelope.promise.set_result(ending.reply)
+            else:
+                envelope.promise.set_exception(ending.error)
+        if self.ticket.merged_into is None:
+            self.ticket.end(ending)
+        if self.on_end is not None:
+            self.on_end(envelope)
+            self.on_end = None
+
+    @property
+    def is_recorded(self) -> bool:
+        """How it ends is written down, for whoever asks later."""
+        return self.row is not None or self.key is not None
