@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import anyio
 import pytest
@@ -144,8 +144,7 @@ def remove_from_memory(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
     def stand_anyhow(self: MemoryStore, record: TurnRecord, sid: int, lsn: int, body: bytes) -> Outcome:
         if record.created is None:
             self.file.sessions[sid].version = record.version - 1
-        outcome: Outcome = checked(self, record, sid, lsn, body)
-        return outcome
+        return cast(Outcome, checked(self, record, sid, lsn, body))
 
     def go_on(self: MemoryStore) -> Any:
         return self._stopped  # pyright: ignore
