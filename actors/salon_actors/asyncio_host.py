@@ -172,7 +172,7 @@ class AsyncioHostLoop:
 @final
 class AsyncioWatch:
     is_fast = True
-    __slots__ = ("_cancelling", "_generators", "_scope", "_state", "_task", "_watches")
+    __slots__ = ("_generators", "_scope", "_state", "_task", "_watches")
 
     def __init__(self, scope: anyio.CancelScope, watches: "dict[asyncio.Task[Any], AsyncioWatch]") -> None:
         from anyio._backends import _asyncio
@@ -180,7 +180,6 @@ class AsyncioWatch:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._cancelling = task.cancelling
         self._scope = scope
         self._state: Any = getattr(_asyncio, TASK_STATES)[task]
         if self._state.cancel_scope is not scope:
@@ -196,7 +195,7 @@ class AsyncioWatch:
     def is_clean(self) -> bool:
         return (
             self._state.cancel_scope is self._scope
-            and not self._cancelling()
+            and not self._task.cancelling()
             and (not self._generators or self._have_ended())
         )
 

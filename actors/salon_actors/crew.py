@@ -189,11 +189,11 @@ class Crew(Generic[A, E]):
         self.note_idle()
 
     async def _turns(self, worker: Worker[A, E]) -> None:
-        ready, waking, base, supervision = self.ready, self.waking, self._base, self._supervision
+        ready, base, supervision = self.ready, self._base, self._supervision
         send, is_clean = worker.driver.send, worker.watch.is_clean
         slots = self.slots
         while self.is_open:
-            waking.discard(worker)
+            self.waking.discard(worker)
             if self._has_suspended:
                 self._wake_more()
             if supervision.pause is not None:
@@ -202,7 +202,7 @@ class Crew(Generic[A, E]):
             while ready and budget:
                 budget -= 1
                 actor = ready.popleft()
-                if ready and not waking:
+                if ready and not self.waking:
                     self.wake_one()  # If this handler suspends, the spare goes on with the rest.
                 envelope = actor.first
                 if envelope is not None and envelope.deadline > supervision.now:
@@ -226,7 +226,7 @@ class Crew(Generic[A, E]):
                 if worker.reason is not None or not is_clean():
                     self._note_retired(worker, envelope)
                     return
-            if ready and not waking:
+            if ready and not self.waking:
                 self.wake_one()
             if not self.is_open or len(self._parked) >= PARKED_MAX:
                 return
