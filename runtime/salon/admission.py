@@ -334,10 +334,10 @@ def fingerprint_of(handler: Handler, message: Message[Any]) -> bytes:
 def _policy(handler: Handler, asked: Overlap | None) -> Overlap:
     if asked is None:
         return handler.overlap
-    check_overlap(asked)
-    if isinstance(asked, Merge) and not handler.is_list:
+    policy = check_overlap(asked)
+    if isinstance(policy, Merge) and not handler.is_list:
         raise errors.ConfigurationError(f"{handler.name} takes one message at a time: it cannot merge them.")
-    return asked
+    return policy
 
 
 def _stored(asked: Overlap | None) -> str:

@@ -145,7 +145,7 @@ class Intake:
 
         One that will begin at once is marked as begun in the same write.
         """
-        sending, name = envelope.sending, type(envelope.message).salon_name
+        sending, name = envelope.sending, envelope.handler.message.salon_name
         assert sending is not None
         row = sending.row = InboxRow(
             number=envelope.number,

@@ -51,7 +51,7 @@ class Merging:
     def add(self, resident: Resident, envelope: TurnEnvelope, policy: Merge, *, bounded: bool = True) -> None:
         """Into the group that is open, or a new one."""
         inbox = self._intake.inbox_of(resident)
-        kind, now = type(envelope.message), self._clock.monotonic()
+        kind, now = envelope.handler.message, self._clock.monotonic()
         group = inbox.merging.get(kind)
         if group is None:
             group = inbox.merging[kind] = MergeGroup(policy, now)

@@ -10,7 +10,7 @@ Merge       waits for the messages that come after it, and is one turn with them
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from salon.errors import ConfigurationError
 
@@ -41,8 +41,11 @@ Overlap: TypeAlias = Literal["queue", "reject", "interrupt", "rollback"] | Merge
 NAMES = ("queue", "reject", "interrupt", "rollback")
 
 
-def check_overlap(overlap: object) -> None:
-    """Raises ConfigurationError for what is no policy."""
-    if not isinstance(overlap, Merge) and overlap not in NAMES:
-        known = ", ".join(map(repr, NAMES))
-        raise ConfigurationError(f"overlap={overlap!r}: it is one of {known}, or a Merge(…).")
+def check_overlap(overlap: object) -> Overlap:
+    """The policy; raises ConfigurationError for what is none."""
+    if isinstance(overlap, Merge):
+        return overlap
+    if overlap in NAMES:
+        return cast(Overlap, overlap)
+    known = ", ".join(map(repr, NAMES))
+    raise ConfigurationError(f"overlap={overlap!r}: it is one of {known}, or a Merge(…).")
