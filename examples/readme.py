@@ -26,7 +26,7 @@ class Chat(Session, name="chat"):  # one actor per conversation
 async def main() -> None:
     async with Runtime(Chat, store="sqlite:///chat.db") as runtime:
         chat = await runtime.get_or_create(Chat, name="alice")
-        await chat.ask(Say(text="I am Alice."))
+        await chat.tell(Say(text="I am Alice."))  # two messages at once: two turns, in order
         print(await chat.ask(Say(text="Who am I?")))  # I have read 3 lines; run it again: 7
 
 
