@@ -150,7 +150,7 @@ class Handler:
         options: Options = getattr(function, MARK)
         self.name = f"{owner}.{name}"
         self.function = function
-        self.overlap = options.overlap
+        self.overlap: Overlap = options.overlap
         self.timeout_s = options.timeout_s
         self.max_age_s = options.max_age_s
         self.when_full = options.when_full
