@@ -24,20 +24,21 @@ WEIGHTS = (4, 2, 1)
 class Lane(Generic[E]):
     """First in, first out; made with the first message, and a deque for the second: an empty one costs 760 bytes."""
 
-    __slots__ = ("_first", "_rest", "credit", "priority")
+    __slots__ = ("_rest", "credit", "first", "priority")
 
     def __init__(self, first: E) -> None:
-        self._first: E | None = first
+        self.first: E | None = first
+        """The head; None once the lane is empty, and about to be dropped."""
         self._rest: deque[E] | None = None
         self.priority = first.priority
         self.credit = 0
 
     def __len__(self) -> int:
-        return (self._first is not None) + (len(self._rest) if self._rest else 0)
+        return (self.first is not None) + (len(self._rest) if self._rest else 0)
 
     def __iter__(self) -> Iterator[E]:
-        if self._first is not None:
-            yield self._first
+        if self.first is not None:
+            yield self.first
         yield from self._rest or ()
 
     def put(self, envelope: E) -> None:
@@ -47,20 +48,20 @@ class Lane(Generic[E]):
 
     def put_back(self, envelope: E) -> None:
         """To the head."""
-        if self._first is not None:
+        if self.first is not None:
             if self._rest is None:
                 self._rest = deque()
-            self._rest.appendleft(self._first)
-        self._first = envelope
+            self._rest.appendleft(self.first)
+        self.first = envelope
 
     def take(self) -> E | None:
-        envelope = self._first
-        self._first = self._rest.popleft() if self._rest else None
+        envelope = self.first
+        self.first = self._rest.popleft() if self._rest else None
         return envelope
 
     def keep(self, envelopes: list[E]) -> None:
         """Hold these and nothing else."""
-        self._first = envelopes[0] if envelopes else None
+        self.first = envelopes[0] if envelopes else None
         self._rest = deque(envelopes[1:]) if len(envelopes) > 1 else None
 
     def copy(self) -> "Lane[E]":
@@ -71,12 +72,8 @@ class Lane(Generic[E]):
 
     @property
     def head(self) -> E:
-        assert self._first is not None, "a lane without a message"
-        return self._first
-
-    @property
-    def is_empty(self) -> bool:
-        return self._first is None
+        assert self.first is not None, "a lane without a message"
+        return self.first
 
 
 class Mailbox(Generic[E]):
@@ -139,7 +136,7 @@ class Mailbox(Generic[E]):
             if len(lanes) > 1:
                 lane = self._choose()
         envelope = lane.take()
-        if lane.is_empty:
+        if lane.first is None:
             lanes.remove(lane)
         return envelope
 
@@ -188,7 +185,8 @@ class Mailbox(Generic[E]):
     def _count(self, envelope: E) -> None:
         if envelope.priority != CONTROL:
             self.depth += 1
-        self.earliest = min(self.earliest, envelope.deadline)
+        if envelope.deadline < self.earliest:
+            self.earliest = envelope.deadline
 
     def _choose(self) -> Lane[E]:
         weights, best = 0, self._lanes[0]
