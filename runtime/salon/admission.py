@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from salon import errors
 from salon.cutting import INTERRUPT, ROLLBACK
 from salon.frame import RUNNING
+from salon.limits import next_place_s
 from salon.message import Message
 from salon.overflow import Wait
 from salon.overlap import Merge, Overlap, check_overlap
@@ -104,18 +105,22 @@ class Admission:
             NoHandler, PayloadTooLarge, MailboxFull, CapacityExceeded, StoreUnavailable, Fenced, ValueError: It was
                 not accepted.
         """
-        handler = _handler(resident.cls, sent)
-        if not handler.is_simple or self._mishaps.parking or not self._limits.rates.bound_nothing:
-            return None
-        if resident.inbox is not None and resident.inbox.watched is not None:
-            return None
-        now = self._monotonic()
-        self.check_store(now)
-        deadline = self._deadline(now, timeout_s)
-        message, size = self._by_value(handler, sent)
-        self._check_room(resident, sent, size, now)
-        envelope = self._envelope(handler, message, self._reply(), deadline, size, 1, now)
-        self._submit(resident, envelope)
+        try:
+            handler = _handler(resident.cls, sent)
+            if not handler.is_simple or self._mishaps.parking or not self._limits.rates.bound_nothing:
+                return None
+            if resident.inbox is not None and resident.inbox.watched is not None:
+                return None
+            now = self._monotonic()
+            self.check_store(now)
+            deadline = self._deadline(now, timeout_s)
+            message, size = self._by_value(handler, sent)
+            self._check_room(resident, size, now)
+            envelope = self._envelope(handler, message, self._reply(), deadline, size, 1, now)
+            self._submit(resident, envelope)
+        except errors.SalonError as error:
+            error.message = sent
+            raise
         return envelope
 
     # Everything else
@@ -128,6 +133,13 @@ class Admission:
 
         Cancellation: a told message may have been accepted.
         """
+        try:
+            return await self._send(resident, sent, how, told=told)
+        except errors.SalonError as error:
+            error.message = sent
+            raise
+
+    async def _send(self, resident: Resident, sent: Message[Any], how: How, *, told: bool) -> Ticket | Recorded:
         handler = _handler(resident.cls, sent)
         policy = _policy(handler, how.overlap)
         message, size = self._by_value(handler, sent)
@@ -141,7 +153,7 @@ class Admission:
                 if found is not None:
                     return found
             try:
-                self._check(resident, sent, policy, size, handler)
+                self._check(resident, policy, size, handler)
                 break
             except errors.MailboxFull:
                 if self._monotonic() >= latest:
@@ -189,35 +201,40 @@ class Admission:
             return  # a told message has a deadline of its own, or none
         envelope.deadline = max(envelope.deadline, min(deadline, limit))
 
-    def _check(self, resident: Resident, sent: Message[Any], policy: Overlap, size: int, handler: Handler) -> None:
+    def _check(self, resident: Resident, policy: Overlap, size: int, handler: Handler) -> None:
         now = self._monotonic()
         self._mishaps.check(resident)
         self.check_store(now)
         if policy == "reject" and not _is_free(resident):
             self._counters.turned_away += 1
-            raise _about(errors.SessionBusy(resident.depth), sent)
-        try:
-            self._check_room(resident, sent, size, now)
-        except errors.MailboxFull:
-            if handler.when_full != "drop_oldest":
-                raise
-            self._drop_oldest(resident)
+            raise self._busy(resident, now)
+        if handler.when_full == "drop_oldest":
+            self._make_room(resident, size, now)
+        self._check_room(resident, size, now)
         if not self._limits.rates.bound_nothing:
-            self._take_token(resident, sent, now)
+            self._take_token(resident, now)
 
-    def _take_token(self, resident: Resident, sent: Message[Any], now: float) -> None:
+    def _busy(self, resident: Resident, now: float) -> errors.SessionBusy:
+        if not (depth := resident.depth):
+            return errors.SessionBusy()
+        age_s = self._scheduler.oldest_age(resident, now)
+        return errors.SessionBusy(depth, age_s, next_place_s(depth, age_s))
+
+    def _take_token(self, resident: Resident, now: float) -> None:
         slow = self._limits.rate(resident.sid, resident.row().tenant, resident.user_id, now)
         if slow is not None:
             self._counters.rate_limited += 1
-            raise _about(slow, sent)
+            raise slow
 
-    def _drop_oldest(self, resident: Resident) -> None:
-        oldest = self._scheduler.oldest(resident)
-        if oldest is not None and self._scheduler.withdraw(resident, oldest):
+    def _make_room(self, resident: Resident, size: int, now: float) -> None:
+        """The oldest go, one by one, until there is room for this one; one may be larger than many of them."""
+        while (full := self._full(resident, size, now)) is not None:
+            oldest = self._scheduler.oldest(resident)
+            if oldest is None or not self._scheduler.withdraw(resident, oldest):
+                return
             self._counters.dropped += 1
-            error = errors.MailboxFull(resident.depth + 1)
-            error.retryable = False
-            self._mishaps.put_aside(resident, oldest, "dropped", error)
+            full.retryable, full.retry_after_s = False, None  # it was accepted, and given up for another
+            self._mishaps.put_aside(resident, oldest, "dropped", full)
 
     def _overlap(self, resident: Resident, envelope: TurnEnvelope, policy: Overlap) -> None:
         if isinstance(policy, Merge):
@@ -260,15 +277,20 @@ class Admission:
         if since is not None and now - since > self._settings.commit_stall_s:
             raise errors.StoreUnavailable(f"The oldest commit has waited for {now - since:.1f} s.")
 
-    def _check_room(self, resident: Resident, sent: Message[Any], size: int, now: float) -> None:
-        full: errors.SalonError | None = None
-        if depth := resident.depth:
-            age_s = self._scheduler.oldest_age(resident, now)
-            full = self._limits.mailbox(size, depth, resident.waiting_bytes, age_s)
-            self._counters.mailbox_full += full is not None
-        if full is None and (full := self._limits.runtime(size)) is None:
-            return
-        raise _about(full, sent)
+    def _check_room(self, resident: Resident, size: int, now: float) -> None:
+        full: errors.SalonError | None = self._full(resident, size, now)
+        if full is not None:
+            self._counters.mailbox_full += 1
+            raise full
+        if (full := self._limits.runtime(size)) is not None:
+            self._counters.over_capacity += 1
+            raise full
+
+    def _full(self, resident: Resident, size: int, now: float) -> errors.MailboxFull | None:
+        if not (depth := resident.depth):
+            return None
+        age_s = self._scheduler.oldest_age(resident, now)
+        return self._limits.mailbox(size, depth, resident.waiting_bytes, age_s)
 
     def _submit(self, resident: Resident, envelope: TurnEnvelope) -> None:
         try:
@@ -298,7 +320,7 @@ class Admission:
     def _by_value(self, handler: Handler, sent: Message[Any]) -> tuple[Message[Any], int]:
         message, size = handler.codec.copy(sent)
         if size > self._message_bytes_max:
-            raise _about(errors.PayloadTooLarge(type(sent).__name__, size, self._message_bytes_max), sent)
+            raise errors.PayloadTooLarge(type(sent).__name__, size, self._message_bytes_max)
         return message, size
 
     def _envelope(
@@ -355,17 +377,10 @@ def _is_free(resident: Resident) -> bool:
     return resident.is_idle and (resident.inbox is None or not resident.inbox.merging)
 
 
-def _about(error: errors.SalonError, sent: Message[Any]) -> errors.SalonError:
-    error.message = sent
-    return error
-
-
 def _handler(cls: type[Session[Any, Any]], sent: Message[Any]) -> Handler:
     handlers = cls.salon_type.handlers
     handler = handlers.get(type(sent))
     if handler is None:
         known = ", ".join(message.__name__ for message in handlers) or "nothing"
-        raise _about(
-            errors.NoHandler(f"{cls.__name__} does not handle {type(sent).__name__}; it handles {known}."), sent
-        )
+        raise errors.NoHandler(f"{cls.__name__} does not handle {type(sent).__name__}; it handles {known}.")
     return handler

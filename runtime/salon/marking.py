@@ -83,15 +83,14 @@ class Marking:
             interrupted = InterruptedTurn(message, frame.emitted or (), cast(Reason, reason), attempt)
             checkpoint = frame.checkpoint
         outcome, error = _outcome(reason)
-        if not (checkpoint or (sending and sending.is_recorded) or _listens(resident)):
+        if not (checkpoint or envelope.is_recorded or _listens(resident)):
             self._tell(envelope, error())
             return
         self.submit(resident, Mark(envelope, outcome, error, interrupted, checkpoint))
 
     def withdrawn(self, resident: Resident, envelope: TurnEnvelope, error: errors.SalonError, outcome: str) -> None:
         """A message that waited was taken out: it ends without having begun."""
-        sending = envelope.sending
-        if sending is None or not sending.is_recorded:
+        if not envelope.is_recorded:
             self._tell(envelope, error)
         else:
             self.submit(resident, Mark(envelope, outcome, lambda: error))
@@ -139,8 +138,7 @@ class Marking:
         draft, changes = self._kept(resident, mark, frame, ending)
         error = mark.error()
         error.message = mark.envelope.sent
-        sending = mark.envelope.sending
-        if changes is None and not mark.letters and not (sending and sending.is_recorded):
+        if changes is None and not mark.letters and not mark.envelope.is_recorded:
             mark.envelope.fail(error)
             return True
         held = Held(resident, mark.envelope, draft, changes, None)
@@ -187,7 +185,7 @@ def letter_of(
         reason=reason,
         message=row.message if row is not None else name.name,
         schema_version=row.schema_version if row is not None else name.schema_version,
-        body=row.body if row is not None else envelope.handler.codec.encode(envelope.message),
+        body=row.body if row is not None else envelope.handler.codec.encode(envelope.sent),
         at_us=now_us,
         attempts=sending.attempt if sending is not None else 1,
         cause=cause,

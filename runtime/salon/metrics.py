@@ -8,6 +8,8 @@ class Counters:
 
     __slots__ = (
         "activations",
+        "activations_failed",
+        "activations_refused",
         "commits",
         "created",
         "dead_lettered",
@@ -19,11 +21,13 @@ class Counters:
         "fenced",
         "keys_joined",
         "keys_recalled",
+        "loop_stalls",
         "mailbox_full",
         "messages_restored",
         "not_applied",
         "outcome_unknown",
         "outgoing_dead_lettered",
+        "over_capacity",
         "rate_limited",
         "reloads",
         "sessions_parked",
@@ -51,6 +55,8 @@ class Counters:
         return {name: getattr(self, name) for name in self.__slots__}
 
     activations: int
+    activations_failed: int
+    activations_refused: int
     commits: int
     created: int
     dead_lettered: int
@@ -62,11 +68,13 @@ class Counters:
     fenced: int
     keys_joined: int
     keys_recalled: int
+    loop_stalls: int
     mailbox_full: int
     messages_restored: int
     not_applied: int
     outcome_unknown: int
     outgoing_dead_lettered: int
+    over_capacity: int
     rate_limited: int
     reloads: int
     sessions_parked: int

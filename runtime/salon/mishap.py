@@ -86,7 +86,7 @@ class Mishaps:
             return False
         wait_s = Backoff(policy.backoff_s, max(policy.backoff_s, BACKOFF_S_MAX)).equal_s(sending.attempt, self._chance)
         now = self._clock.monotonic()
-        if envelope.deadline <= now + wait_s and sending.row is None:
+        if envelope.deadline <= now + wait_s and not envelope.is_told:
             return False  # whoever asked would not live to see it
         self._counters.turns_retried += 1
         for member in envelope.members:
@@ -111,9 +111,11 @@ class Mishaps:
     def check(self, resident: Resident) -> None:
         """Raises SessionParked while the session rests for its crashes."""
         if self.parking:
-            rest_s = self.parking.rest_s(resident.sid, self._clock.monotonic())
+            now = self._clock.monotonic()
+            rest_s = self.parking.rest_s(resident.sid, now)
             if rest_s is not None:
-                raise errors.SessionParked(rest_s)
+                age_s = self._scheduler.oldest_age(resident, now) if resident.depth else None
+                raise errors.SessionParked(rest_s, resident.depth, age_s)
 
     def resume(self, resident: Resident) -> None:
         """The cause was mended: go on at once."""
@@ -146,7 +148,7 @@ class Mishaps:
     def put_aside(self, resident: Resident, envelope: TurnEnvelope, reason: str, error: errors.SalonError) -> None:
         """A message that will not begin becomes a dead letter, if it was told; an ask is only answered."""
         error.message = envelope.sent
-        if envelope.sending is None or not envelope.sending.is_recorded:
+        if not envelope.is_told:  # not recorded either: an ask that never ran may be asked again under its key
             envelope.fail(error)
             return
         told = [m for m in envelope.members if m.sending is not None and m.sending.row is not None]

@@ -55,6 +55,20 @@ class TurnEnvelope(Envelope):
             return self.sending.members
         return (self,)
 
+    @property
+    def is_recorded(self) -> bool:
+        """How its turn ends is written down: of one of its messages somebody may ask later."""
+        return self.sending is not None and any(
+            member.sending is not None and member.sending.is_recorded for member in self.members
+        )
+
+    @property
+    def is_told(self) -> bool:
+        """One of its messages is in the durable inbox."""
+        return self.sending is not None and any(
+            member.sending is not None and member.sending.row is not None for member in self.members
+        )
+
     def answer(self, reply: Any, version: int | None = None) -> None:
         """Its callers get the reply; if they were told something before, that stands."""
         if self.sending is None:

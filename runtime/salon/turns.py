@@ -115,8 +115,7 @@ class Turns:
         changes = frame.draft.changes(self._state_bytes_max)
         self._counters.turns_done += 1
         self.mishaps.none(resident)
-        sending = envelope.sending
-        if changes is None and frame.staged is None and (sending is None or not sending.is_recorded):
+        if changes is None and frame.staged is None and not envelope.is_recorded:
             self._counters.turns_unchanged += 1
             envelope.answer(reply)
             return True
@@ -181,8 +180,7 @@ class Turns:
         self, resident: Resident, envelope: TurnEnvelope, error: errors.SalonError, *, outcome: str = FAILED
     ) -> bool:
         """The message ends with this error and without a trace in the state. True: the session is free at once."""
-        sending = envelope.sending
-        if sending is None or not (sending.is_recorded and (outcome != FAILED or sending.row is not None)):
+        if not (envelope.is_told if outcome == FAILED else envelope.is_recorded):
             envelope.fail(error)
             return True
         held = Held(resident, envelope, None, None, None)
@@ -198,7 +196,7 @@ class Turns:
         where = "while it ran" if started else "before it began"
         error = errors.TurnTimeout(f"The deadline of {envelope.handler.name} passed {where}; nothing was applied.")
         error.message = envelope.sent
-        if started or envelope.sending is None or envelope.sending.row is None:
+        if started or not envelope.is_told:
             envelope.fail(error)
         else:
             self.mishaps.expired(resident, envelope, error)
