@@ -19,14 +19,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import Queue
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PACKAGE_ROOTS = ("actors", "persistence", "runtime")
 PASSED, FAILED = 0, 1  # Exit statuses of pytest; all others mean that the tests were not run.
 TEST_S_MAX = 120.0
+AT_ONCE = 2
+"""Mutants that are tried at the same time, each in a copy of its own."""
 
 
 class MutantError(Exception):
@@ -60,6 +65,7 @@ def copy_tree(root: Path, target: Path) -> None:
         if (root / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, target / name)
+    target.mkdir(parents=True, exist_ok=True)
     git(target, "init", "--quiet")
 
 
@@ -70,11 +76,11 @@ def git(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def run_test(copy: Path, test: str) -> tuple[int, str]:
+def run_tests(copy: Path, *tests: str) -> tuple[int, str]:
     """The status of pytest and what it said; the copy's packages are found before the installed ones."""
     paths = os.pathsep.join(str(copy / root) for root in PACKAGE_ROOTS)
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider", test]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
             command,
@@ -82,16 +88,16 @@ def run_test(copy: Path, test: str) -> tuple[int, str]:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=TEST_S_MAX,
+            timeout=TEST_S_MAX * len(tests),
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise MutantError(f"{test} did not end within {TEST_S_MAX:.0f} s.") from None
+        raise MutantError(f"{' and '.join(tests)} did not end within {TEST_S_MAX:.0f} s each.") from None
     return done.returncode, done.stdout + done.stderr
 
 
 def expect(copy: Path, test: str, status: int, when: str) -> None:
-    found, said = run_test(copy, test)
+    found, said = run_tests(copy, test)
     if found != status:
         verdict = {PASSED: "passes", FAILED: "fails"}.get(found, f"was not run (status {found})")
         raise MutantError(f"{test} {verdict} {when} the patch:\n{last_lines(said)}")
@@ -101,8 +107,18 @@ def last_lines(said: str) -> str:
     return "\n".join(f"    {line}" for line in said.strip().splitlines()[-15:])
 
 
-def try_mutant(mutant: Mutant, copy: Path) -> None:
-    for test in mutant.tests:
+def pass_without(paths: Sequence[Path], copy: Path) -> bool:
+    """Whether the tests of all mutants pass as the tree is; in one run, because starting one takes a second."""
+    try:
+        tests = {test for path in paths for test in read_mutant(path).tests}
+        return run_tests(copy, *sorted(tests))[0] == PASSED
+    except MutantError:
+        return False
+
+
+def try_mutant(mutant: Mutant, copy: Path, *, is_sound: bool) -> None:
+    """`is_sound`: its tests are known to pass without it."""
+    for test in () if is_sound else mutant.tests:
         expect(copy, test, PASSED, "without")
     git(copy, "apply", "--whitespace=nowarn", str(mutant.path))
     try:
@@ -112,22 +128,36 @@ def try_mutant(mutant: Mutant, copy: Path) -> None:
         git(copy, "apply", "--whitespace=nowarn", "--reverse", str(mutant.path))
 
 
+def try_one(path: Path, copies: Queue[Path], *, is_sound: bool) -> str | None:
+    """In a copy that nobody else uses: what it broke; None when it was missed."""
+    began = time.monotonic()
+    copy = copies.get()
+    broke: str | None = None
+    try:
+        mutant = read_mutant(path)
+        try_mutant(mutant, copy, is_sound=is_sound)
+        broke = mutant.breaks
+        verdict = f"caught: {broke}"
+    except MutantError as error:
+        verdict = f"MISSED: {error}"
+    finally:
+        copies.put(copy)
+    print(f"{path.stem} ({time.monotonic() - began:.1f} s) {verdict}", flush=True)
+    return broke
+
+
 def try_all(paths: Sequence[Path], root: Path) -> int:
     """The number of mutants that were not caught."""
-    missed = 0
     with tempfile.TemporaryDirectory(prefix="salon-mutants-") as folder:
-        copy_tree(root, Path(folder))
-        for number, path in enumerate(paths, 1):
-            began = time.monotonic()
-            try:
-                mutant = read_mutant(path)
-                try_mutant(mutant, Path(folder))
-                verdict = f"caught: {mutant.breaks}"
-            except MutantError as error:
-                missed += 1
-                verdict = f"MISSED: {error}"
-            print(f"[{number}/{len(paths)}] {path.stem} ({time.monotonic() - began:.1f} s) {verdict}", flush=True)
-    return missed
+        copies = Queue[Path]()
+        for number in range(AT_ONCE):
+            copy_tree(root, Path(folder, str(number)))
+            copies.put(Path(folder, str(number)))
+        print(f"Trying {len(paths)} mutants; first, their tests as they are.", flush=True)
+        is_sound = pass_without(paths, Path(folder, "0"))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            tried = pool.map(partial(try_one, copies=copies, is_sound=is_sound), paths)
+        return sum(broke is None for broke in tried)
 
 
 def main(words: Sequence[str], folder: Path = HERE, root: Path = ROOT) -> int:
