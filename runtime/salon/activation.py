@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from salon import errors
+from salon.breaker import Breaker, is_of_its_type
 from salon.metrics import Counters
 from salon.resident import Resident, windows_of
 from salon.session import Session
+from salon.settings import Settings
 from salon.translation import translated
-from salon_actors import HostLoop, Promise
+from salon_actors import Clock, HostLoop, Promise
 from salon_persistence import errors as store_errors
 from salon_persistence.bridge import Bridge
 from salon_persistence.image import SessionImage, replay
 from salon_persistence.records import LogPage, StoredSession
 from salon_persistence.store import Address, ByPublicId
+
+logger = logging.getLogger("salon")
 
 
 def _unwired(resident: Resident, stored: StoredSession) -> None:
@@ -26,12 +31,20 @@ class Residents:
     """The sessions in memory. The registry of all others is the store."""
 
     def __init__(
-        self, host: HostLoop, bridge: Bridge, types: dict[str, type[Session[Any, Any]]], counters: Counters
+        self,
+        host: HostLoop,
+        bridge: Bridge,
+        types: dict[str, type[Session[Any, Any]]],
+        clock: Clock,
+        counters: Counters,
+        settings: Settings,
     ) -> None:
         self._host = host
         self._bridge = bridge
         self._types = types
+        self._monotonic = clock.monotonic
         self._counters = counters
+        self.breaker = Breaker(settings.breaker_failures, settings.breaker_window_s, settings.breaker_open_s)
         self._windows = {name: windows_of(cls) for name, cls in types.items()}
         self._by_id: dict[str, Resident] = {}
         self.restored: Callable[[Resident, StoredSession], None] = _unwired
@@ -56,8 +69,14 @@ class Residents:
         """A session that was just created, or loaded; of two loads of one session the first stays."""
         return self._by_id.setdefault(resident.public_id, resident)
 
-    async def find(self, address: Address) -> Resident | None:
+    async def find(self, address: Address, cls: type[Session[Any, Any]] | None = None) -> Resident | None:
         """The session, activated if need be; None when there is none.
+
+        Args:
+            cls: What it should be, if anybody knows: while none of these is activated, it is not even read.
+
+        Raises:
+            SessionParked: The last activations of its type have all failed.
 
         Cancellation: only the waiting stops, the activation goes on for whoever else waits.
         """
@@ -66,13 +85,14 @@ class Residents:
         promise = self._activating.get(address)
         if promise is None:
             promise = self._activating[address] = self._host.promise()
-            self._host.spawn(self._activate, address, promise)
+            self._host.spawn(self._activate, address, cls, promise)
         return await promise
 
-    async def _activate(self, address: Address, promise: Promise[Resident | None]) -> None:
+    async def _activate(
+        self, address: Address, cls: type[Session[Any, Any]] | None, promise: Promise[Resident | None]
+    ) -> None:
         try:
-            stored = await self._bridge.load(address, self._windows)
-            resident = await self._restored(stored) if stored is not None else None
+            resident = await self._read(address, cls)
         except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to those who wait
             promise.set_exception(translated(error))
         except BaseException:  # the host's loop ends, or the runtime closes
@@ -83,13 +103,49 @@ class Residents:
         finally:
             del self._activating[address]
 
-    async def _restored(self, stored: StoredSession) -> Resident:
-        known = self._by_id.get(stored.row.public_id)
-        if known is not None:
-            return known
+    async def _read(self, address: Address, expected: type[Session[Any, Any]] | None) -> Resident | None:
+        if expected is not None:
+            self._enter(expected)
+        cls = expected
+        try:
+            stored = await self._bridge.load(address, self._windows)
+            if stored is None:
+                return None
+            cls = self._class_of(stored)
+            known = self._by_id.get(stored.row.public_id)
+            if known is not None:
+                return known
+            if cls is not expected:
+                self._enter(cls)
+            resident = await self._restored(cls, stored)
+        except Exception as error:
+            self._note_failure(cls, translated(error))
+            raise
+        self.breaker.succeeded(cls.salon_type.name)
+        return resident
+
+    def _class_of(self, stored: StoredSession) -> type[Session[Any, Any]]:
         cls = self._types.get(stored.row.type)
         if cls is None:
             raise errors.ConfigurationError(f"The store holds a session of type {stored.row.type!r}; pass its class.")
+        return cls
+
+    def _enter(self, cls: type[Session[Any, Any]]) -> None:
+        rest_s = self.breaker.enter(cls.salon_type.name, self._monotonic())
+        if rest_s is not None:
+            self._counters.activations_refused += 1
+            raise errors.SessionParked(rest_s)
+
+    def _note_failure(self, cls: type[Session[Any, Any]] | None, error: Exception) -> None:
+        if cls is None or not (isinstance(error, errors.SalonError) and is_of_its_type(error)):
+            return
+        name, now = cls.salon_type.name, self._monotonic()
+        self._counters.activations_failed += 1
+        self.breaker.failed(name, now)
+        if (open_s := self.breaker.open_types(now).get(name)) is not None:
+            logger.error("salon activates no session of type %s for %.1f s: all of the last ones failed", name, open_s)
+
+    async def _restored(self, cls: type[Session[Any, Any]], stored: StoredSession) -> Resident:
         image = replay(stored)
         await self._fill_windows(cls, stored.row.sid, image)
         resident = Resident(cls, stored.row, image, self.read_pages)

@@ -28,9 +28,10 @@ class Door:
 
         Raises:
             SessionNotFound: There is none, it is somebody else's, or it is of another type than `cls`.
-            Corrupt, SchemaTooNew, StoreUnavailable: It could not be read.
+            Corrupt, SchemaTooNew, StateInvalid, StoreUnavailable: It could not be read.
+            SessionParked: Sessions of its type have failed to be read too often, and are not tried for a while.
         """
-        return _admitted(await self._residents.find(address), cls, principal)
+        return _admitted(await self._residents.find(address, cls), cls, principal)
 
 
 def _admitted(resident: Resident | None, cls: type[Session[Any, Any]] | None, principal: Principal) -> Resident:

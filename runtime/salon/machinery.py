@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from pydantic import JsonValue
 
+from salon.backoff import Backoff
 from salon.chance import Chance
 from salon.errors import ConfigurationError, Draining, RuntimeNotRunning, SalonError
 from salon.frame import is_in_turn_with
@@ -27,6 +28,9 @@ logger = logging.getLogger("salon")
 
 BROUGHT_IN_AT_ONCE = 16
 """Sessions that are read at the same time after a restart: the reading connection serves one at a time."""
+
+BROUGHT_IN_AGAIN_S_MAX = 300.0
+"""Seconds between two looks for those that could not be read."""
 
 
 class Machinery(Parts):
@@ -74,21 +78,32 @@ class Machinery(Parts):
 
     async def _bring_in(self) -> None:
         """Sessions with messages that wait, or with things that have to leave, come into memory by themselves."""
-        after = 0
+        rests = Backoff(self.settings.breaker_open_s, BROUGHT_IN_AGAIN_S_MAX)
+        tries = 0
+        while not await self._all_brought_in():
+            tries += 1
+            await self.clock.sleep(rests.equal_s(tries, self.chance))
+
+    async def _all_brought_in(self) -> bool:
+        """False: some could not be read for a reason that may pass."""
+        after, brought = 0, list[bool]()
         try:
             while waiting := await self.bridge.mail_waits(after, BROUGHT_IN_AT_ONCE):
                 async with anyio.create_task_group() as group:
                     for _, public_id in waiting:
-                        group.start_soon(self._bring_in_one, public_id)
+                        group.start_soon(self._bring_in_one, public_id, brought)
                 after = waiting[-1][0]
         except store_errors.StoreError as error:
             logger.error("salon could not look for messages that wait: %s", error)
+            brought.append(isinstance(error, store_errors.StoreFailed))
+        return all(brought)
 
-    async def _bring_in_one(self, public_id: str) -> None:
+    async def _bring_in_one(self, public_id: str, brought: list[bool]) -> None:
         try:
             await self.residents.find(ByPublicId(public_id))
         except SalonError as error:
             logger.error("salon: a session with messages that wait could not be read: %s", error)
+            brought.append(not error.retryable)
 
     def check_running(self) -> None:
         """Raises unless the runtime is open and the caller is on its loop.

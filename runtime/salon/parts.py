@@ -74,7 +74,7 @@ class Parts:
         self.counters = counters = Counters()
         self.wall = wall = Wall(clock, store.wall_high_us)
         self.health = Health(host, clock, bridge.probe, settings.probe_interval_s)
-        self.residents = Residents(host, bridge, dict(types), counters)
+        self.residents = Residents(host, bridge, dict(types), clock, counters, settings)
         self.door = Door(self.residents)
         self.gate = Gate(bridge, host, clock, self.health, counters, settings)
         turns = Turns(self.residents, self.gate, clock, wall, counters, settings)

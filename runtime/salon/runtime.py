@@ -260,7 +260,7 @@ class Runtime:
         """Where the live session of this name is, stored under today's name of its type or a former one."""
         for stored in (type.salon_type.name, *type.salon_type.former_names):
             address = ByName(tenant or "", stored, name)
-            if await machinery.residents.find(address) is not None:
+            if await machinery.residents.find(address, type) is not None:
                 return address
         return None
 
