@@ -1,11 +1,11 @@
 """A told message is durable before its sender hears so, and runs: in its turn, also after the process has died."""
 
+from functools import partial
+
 import anyio
 import pytest
 
-from salon import (
-    TurnInterrupted,
-)
+from salon import TurnInterrupted
 from salon.testing import FaultPoint
 from tests.runtime.lives import Clerk, Desk, Note, Stubborn, cut_of, life, lines_of
 from tests.runtime.places import Place
