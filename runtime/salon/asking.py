@@ -11,25 +11,23 @@ from salon.frame import RUNNING, is_in_turn_with
 if TYPE_CHECKING:
     from salon.admission import Admission, How
     from salon.cutting import Cutting
-    from salon.frame import Frame, Tools
+    from salon.frame import Tools
     from salon.marking import Marking
     from salon.merging import Merging
     from salon.message import Message
     from salon.resident import Resident
     from salon.turn_envelope import TurnEnvelope
-    from salon.waits import Waits
     from salon.whereabouts import SessionTurns
     from salon_actors import Scheduler
 
 
 class Asking:
-    """A turn that waits for another session gives up its slot, and is an edge of the wait-for graph."""
+    """From outside, and on behalf of a turn; see `nesting`."""
 
     def __init__(
         self,
         scheduler: Scheduler[Resident, TurnEnvelope],
         admission: Admission,
-        waits: Waits,
         cutting: Cutting,
         marking: Marking,
         merging: Merging,
@@ -37,7 +35,6 @@ class Asking:
     ) -> None:
         self._scheduler = scheduler
         self._admission = admission
-        self._waits = waits
         self._cutting = cutting
         self._marking = marking
         self._merging = merging
@@ -51,18 +48,12 @@ class Asking:
         """As `ask`, on behalf of the turn that runs here, if one does."""
         if not is_in_turn_with(self._tools):
             return await self.ask(resident, message, how)
-        frame = RUNNING.get()
-        asker = frame.resident
-        with self._waits.begin(asker.sid, resident.sid, frame.envelope.turn_id, frame.envelope.handler.name):
-            self._scheduler.give_up_slot(asker)
-            try:
+        try:
+            with self._tools.nesting.waiting(RUNNING.get(), resident.sid):
                 return await self.ask(resident, message, how)
-            finally:
-                self._regain(frame)
-
-    def _regain(self, frame: Frame) -> None:
-        if not frame.over:
-            self._scheduler.regain_slot(frame.resident)
+        except errors.DeadlockError as error:
+            error.message = error.message or message
+            raise
 
     def stop(self, resident: Resident, number: int | None, turns: SessionTurns) -> None:
         """Cut the turn with this number, or the one that runs; nothing, if there is none."""
@@ -74,7 +65,7 @@ class Asking:
             self._withdraw(resident, waiting)
 
     def _withdraw(self, resident: Resident, envelope: TurnEnvelope) -> None:
-        if self._scheduler.withdraw(resident, envelope) or self._merging.withdraw(resident, envelope):
+        if self._merging.leave(resident, envelope) or self._scheduler.withdraw(resident, envelope):
             error = errors.TurnStopped("It was stopped before it began; nothing was applied.")
             self._marking.withdrawn(resident, envelope, error, "stopped")
 

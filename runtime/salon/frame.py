@@ -23,6 +23,7 @@ from salon.wall import Wall
 if TYPE_CHECKING:
     from salon.checkpoint import Checkpoint
     from salon.cutting import Cutting
+    from salon.nesting import Nesting
     from salon.outreach import Outreach
     from salon.progress import Progress
     from salon.resident import Resident
@@ -43,6 +44,7 @@ class Tools:
     progress: Progress
     outreach: Outreach
     grace: Grace
+    nesting: Nesting
 
 
 class Frame:

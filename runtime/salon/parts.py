@@ -28,6 +28,7 @@ from salon.marking import Marking
 from salon.merging import Merging
 from salon.metrics import Counters
 from salon.mishap import Mishaps
+from salon.nesting import Nesting
 from salon.outbox import Bounds, Outbox
 from salon.outreach import Outreach
 from salon.progress import Progress
@@ -101,7 +102,7 @@ class Parts:
         )
         self.marking = Marking(host, scheduler, self.gate, clock, wall, settings)
         self.mishaps = Mishaps(host, scheduler, turns, self.marking, clock, chance, counters, settings)
-        self.merging = Merging(host, scheduler, clock, self.intake)
+        self.merging = Merging(host, scheduler, clock, self.intake, turns.expire)
         self.cutting = Cutting(host, scheduler)
         self.recall = Recall(self.residents, self.limits, clock, wall, settings)
         self.creation = Creation(host, bridge, self.gate, self.residents, clock, wall, chance, counters, settings)
@@ -166,8 +167,9 @@ class Parts:
             progress=progress,
             outreach=Outreach(machinery),
             grace=Grace(host, clock, settings.interrupt_grace_s),
+            nesting=Nesting(host, scheduler, Waits()),
         )
-        self.asking = Asking(scheduler, self.admission, Waits(), self.cutting, self.marking, self.merging, self.tools)
+        self.asking = Asking(scheduler, self.admission, self.cutting, self.marking, self.merging, self.tools)
         self.dead_letters = DeadLetters(
             bridge,
             host,

@@ -91,6 +91,7 @@ class Turns:
     def finish(self, resident: Resident, envelope: TurnEnvelope, ending: Ending, /) -> bool:
         """The handler is done. True: the session is free at once; False: the gate frees it."""
         frame, envelope.frame = envelope.frame, None  # or each turn would leave a circle to the garbage collector
+        self._tools.nesting.over(resident)
         try:
             if envelope.mark is not None:
                 return self.marking.finish(resident, envelope, frame, ending)
