@@ -11,6 +11,7 @@ from salon.bell import Bell
 from salon.cursor import cursor, parse_cursor
 from salon.errors import SalonError
 from salon.events import Accepted, Chunk, Ending, TurnStatus, own_error
+from salon.nesting import nested
 from salon.reader import TicketReader
 from salon.replay import Packed, Replay, ReplayBounds, kept_form, own_form
 from salon.turn_id import turn_id
@@ -244,6 +245,7 @@ class Ticket:
 
         Raises:
             SalonError: This process hears no more of it, such as Draining.
+            DeadlockError: In a turn: its session waits for the one that waits here.
 
         Cancellation: only this one stops waiting.
         """
@@ -252,7 +254,8 @@ class Ticket:
                 raise own_error(ticket.loss)
             if ticket._ended is None:
                 ticket._ended = ticket._host.promise()
-            await ticket._ended
+            with nested(self._host, self.sid):
+                await ticket._ended
         return ending
 
     async def wait(self) -> Any:
@@ -263,7 +266,8 @@ class Ticket:
         """Wait until there is something new to read."""
         if self._bell is None:
             self._bell = Bell(self._host)
-        await self._bell.heard()
+        with nested(self._host, self.sid):
+            await self._bell.heard()
 
     @property
     def first_seq(self) -> int:
