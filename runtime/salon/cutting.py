@@ -1,7 +1,7 @@
 """Cutting: a turn that is stopped or interrupted ends early; what it put into a checkpoint is not lost.
 
 A turn is never cut while its checkpoint is on its way to the store: it is cut at the end of that.
-One that waits and is to be cut begins first, so that its message can be put into a checkpoint:
+One that has not begun and is to be interrupted begins first, so that its message can be put into a checkpoint:
 it is cut at the end of that, or where it suspends for anything else.
 """
 
@@ -30,7 +30,8 @@ class Cutting:
         """Cut the turn that runs; the first reason stands."""
         frame = envelope.frame
         envelope.doom = envelope.doom or reason
-        if frame is None or not frame.is_checkpointing:
+        is_ready = envelope.doom != INTERRUPT if frame is None else not frame.is_checkpointing
+        if is_ready:
             self._scheduler.cancel(resident, envelope.doom)
 
     def doom(self, envelope: TurnEnvelope, reason: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from anyio.lowlevel import checkpoint
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from salon import errors
@@ -30,6 +31,8 @@ R = TypeVar("R")
 
 BACKLOG_MAX = 256
 """Chunks that the store may still have to write before `emit` waits for it: a second of a quick model."""
+REST_EVERY = 64
+"""Chunks after which `emit` lets others run, for a handler that awaits nothing else."""
 
 
 class Progress:
@@ -73,6 +76,8 @@ class Progress:
                 self._write(frame, ticket, seq)
             while ticket.backlog > BACKLOG_MAX and frame.writing is not None:
                 await frame.writing
+        if seq % REST_EVERY == 0:
+            await checkpoint()
 
     def _check_room(self, frame: Frame, size: int) -> None:
         if size > self._chunk_bytes_max:
@@ -98,7 +103,9 @@ class Progress:
             ticket.shown(seq)
             if ticket.seq > seq and not frame.over:
                 self._write(frame, ticket, ticket.seq)
-        if writing is not None:  # chunks that the store did not take stay unseen: the turn will not be taken either
+        else:  # they stay unseen, and go along with the next ones
+            ticket.take_back()
+        if writing is not None:
             writing.set_result(None)
 
     # Checkpoints
@@ -109,11 +116,13 @@ class Progress:
         schema = resident.cls.salon_type.schema_version
         checkpoint = Checkpoint.of(resident.image.version, schema, changes)
         sending = frame.envelope.sending
-        if sending is None or sending.row is None:
-            frame.checkpoint = checkpoint
-        else:
-            await self._store(frame, checkpoint)
-        self._cutting.checkpointed(resident, frame.envelope)
+        try:
+            if sending is None or sending.row is None:
+                frame.checkpoint = checkpoint
+            else:
+                await self._store(frame, checkpoint)
+        finally:
+            self._cutting.checkpointed(resident, frame.envelope)
 
     async def _store(self, frame: Frame, checkpoint: Checkpoint) -> None:
         row = ProgressRow(frame.envelope.number, CHECKPOINT, 0, checkpoint.encode(frame.resident.sid))

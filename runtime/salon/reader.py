@@ -81,8 +81,8 @@ class TicketReader:
             self._followed = self._own.leader
             return self._own.accepted()
         ticket = self._followed
-        if ticket.merged_into is not None:
-            self._followed = ticket.leader
+        if ticket is not self._own.leader:
+            self._followed = self._own.leader
             return self._own.accepted()
         if (event := self._restarted(ticket)) is not None:
             return event

@@ -139,6 +139,10 @@ class Ticket:
         self._handed = self.seq
         return self._replay.since(start)
 
+    def take_back(self) -> None:
+        """The store did not take what was handed to it: what is not shown counts as not handed over."""
+        self._handed = self.shown_seq
+
     @property
     def backlog(self) -> int:
         """How many chunks readers may not see yet; they are kept whatever the bounds say."""
@@ -186,6 +190,11 @@ class Ticket:
         if leader.leader is self:
             raise ValueError(f"Turn {leader.turn} follows {self.turn} already.")
         self.merged_into = leader
+        self._tell_of_end()
+
+    def lead(self) -> None:
+        """The message has a turn of its own after all, which others may be merged into."""
+        self.merged_into = None
         self._tell_of_end()
 
     def forget_chunks(self) -> None:
