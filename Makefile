@@ -18,8 +18,8 @@ demo: $(READY) ## a chatbot process is killed in the middle of conversations; no
 chat: $(READY) ## talk to the demo bot; leave, come back, it remembers
 	@$(BIN)/python -m examples.chat $(ARGS)
 
-test: $(READY) ## pytest on asyncio and trio; of the long proofs a short form
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## pytest on asyncio and trio, on all cores; of the long proofs a short form
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 check: $(READY) ## formatting, lint, ports, layers, types
 	$(BIN)/ruff format --check
