@@ -128,8 +128,8 @@ class Restoring:
         if envelope.deadline <= self._clock.monotonic():
             error = errors.TurnTimeout("Its deadline passed before it began; nothing was applied.")
             self._mishaps.expired(resident, envelope, error)
-        elif isinstance(envelope.handler.overlap, Merge) and row.overlap != "queue":
-            self._merging.add(resident, envelope, envelope.handler.overlap, bounded=False)
+        elif isinstance(envelope.handler.overlap, Merge) and not row.overlap:
+            self._merging.add(resident, envelope, envelope.handler.overlap)
         else:
             self._merging.alone(envelope)
             self._scheduler.submit(resident, envelope, bounded=False)
