@@ -47,6 +47,10 @@ class Bridge(Protocol):
 
     async def probe(self) -> None: ...
 
+    def watch(self, look: Callable[[], object], every_s: float) -> bool:
+        """Call `look` on the store's thread, about every so many seconds until `close`. False: there is no thread."""
+        ...
+
     async def close(self) -> None:
         """Write what was handed over, then close the store. Whatever is handed over later is refused."""
         ...

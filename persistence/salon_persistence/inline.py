@@ -78,6 +78,9 @@ class InlineStorage:
     async def probe(self) -> None:
         await self._opened().probe()
 
+    def watch(self, look: Callable[[], object], every_s: float) -> bool:
+        return False
+
     async def close(self) -> None:
         if self._stopped is None:
             self._stopped = StoreFailed("The store is closed.")

@@ -56,16 +56,18 @@ class Ledger:
             self._by_turn = {turn: number for number, turn in enumerate(turns, start=self._first)}
         return self._entry(self._by_turn.get(turn))
 
-    def forget(self, before_us: int) -> int:
+    def forget(self, before_us: int, entries_max: int | None = None) -> int:
         """Drop the entries from before that time; how many those were.
 
+        With `entries_max`, also younger ones that have no key, until no more than so many are left.
         They are dropped from the front, so that one behind a younger entry stays until that goes too.
         It becomes durable with the next snapshot; until then a restart brings them back.
         """
         dropped = 0
         for kept in self._entries:
             entry = _decoded(kept)
-            if entry.at_us >= before_us:
+            is_spare = entry.key is None and entries_max is not None and len(self._entries) - dropped > entries_max
+            if entry.at_us >= before_us and not is_spare:
                 break
             self._forget_names(self._first + dropped, entry)
             dropped += 1

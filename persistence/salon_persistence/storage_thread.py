@@ -128,6 +128,10 @@ class StorageThread:
     async def probe(self) -> None:
         await self._ask(self._probe)
 
+    def watch(self, look: Callable[[], object], every_s: float) -> bool:
+        self._tell_thread(self._look_again, look, every_s)
+        return True
+
     async def close(self) -> None:
         if self._thread.ident is None:
             return
@@ -262,6 +266,15 @@ class StorageThread:
         self._flight = None
         self._batch_done.release()
         self._host.post(self._answer, batch, outcomes)
+
+    def _look_again(self, look: Callable[[], object], every_s: float) -> None:
+        """The writing thread may be lent; the loop of this one is always free."""
+
+        def looked() -> None:
+            look()
+            self._look_again(look, every_s)
+
+        asyncio.get_running_loop().call_later(every_s, looked, context=Context())
 
     async def _probe(self) -> None:
         probe = asyncio.create_task(self._store.probe())

@@ -60,6 +60,7 @@ def entry(version: int) -> LedgerEntry:
         reply=b"reply %d" % version,
         chunks=version,
         attempt=2,
+        message="say",
     )
 
 

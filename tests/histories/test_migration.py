@@ -2,9 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +13,7 @@ from salon_persistence.sqlite.layout import LAYOUT, MIGRATIONS
 from salon_persistence.store import Applied, ByName, ByPublicId, SessionQuery
 from tests.histories.layout_1 import SPOKEN, WALL_US
 from tests.histories.layout_2 import INBOX
+from tests.persistence.camera import Camera
 
 FILE = Path(__file__).with_name("layout_1.db")
 
@@ -70,48 +69,15 @@ async def test_a_file_of_layout_1_becomes_one_of_today(tmp_path: Path) -> None:
     assert layout_of(path) == LAYOUT
 
 
-class Camera:
-    """Copies the files as they are before each statement: what a kill at that moment leaves behind."""
-
-    def __init__(self, path: Path, folder: Path) -> None:
-        self.shots: list[tuple[str, Path]] = []
-        self._path = path
-        self._folder = folder
-
-    def connection(self) -> type[ErrandConnection]:
-        camera = self
-
-        class Watched(ErrandConnection):
-            def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-                camera.shoot(sql)
-                return super().execute(sql, parameters)
-
-        return Watched
-
-    def shoot(self, sql: str) -> None:
-        folder = self._folder / str(len(self.shots))
-        folder.mkdir()
-        for ending in ("", "-wal"):
-            source = self._path.with_name(self._path.name + ending)
-            if source.exists():
-                shutil.copyfile(source, folder / source.name)
-        self.shots.append((sql, folder / self._path.name))
-
-
-def statements(shots: Sequence[tuple[str, Path]]) -> list[str]:
-    return [" ".join(sql.split()[:3]) for sql, _ in shots]
-
-
 async def test_a_migration_that_was_killed_at_any_statement_is_done_again(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     shutil.copyfile(FILE, path)
-    (tmp_path / "shots").mkdir()
     camera = Camera(path, tmp_path / "shots")
     store = store_at(path, camera.connection())
     await store.open()
     await store.close()
 
-    assert "CREATE TABLE inbox" in statements(camera.shots)
+    assert "CREATE TABLE inbox" in camera.statements
     assert len(camera.shots) > len(MIGRATIONS[2])
     found: set[int] = set()
     for _, shot in camera.shots:

@@ -49,7 +49,7 @@ EVERY_PART = TurnRecord(
     activity_us=6,
     deadline_us=7,
     reminders=(Reminder("r", None, 2, "skip", "say", 2, b"b"),),
-    ledger=(LedgerEntry("t1-81", "done", 5, "k", b"f", 2, 3, b"reply", 4, 2),),
+    ledger=(LedgerEntry("t1-81", "done", 5, "k", b"f", 2, 3, b"reply", 4, 2, "say"),),
 )
 """A turn in which no part of the journal's is empty."""
 

@@ -139,7 +139,7 @@ dead_letters = st.builds(
     maybe_text,
     small,
 )
-ledger = st.builds(LedgerEntry, keys, keys, times_us, maybe_text, blobs, small, small, blobs, small, small)
+ledger = st.builds(LedgerEntry, keys, keys, times_us, maybe_text, blobs, small, small, blobs, small, small, texts)
 
 
 def some(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:

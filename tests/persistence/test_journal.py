@@ -136,7 +136,7 @@ def test_a_whole_body_of_another_shape_is_damage(body: bytes) -> None:
 
 
 def test_keys_and_fields_that_are_unknown_are_passed_over() -> None:
-    entry = ("t1-81", "done", 5, "k", b"f", 2, 3, b"reply", 4, 2, "a field of the future")
+    entry = ("t1-81", "done", 5, "k", b"f", 2, 3, b"reply", 4, 2, "say", "a field of the future")
     body = packb({1: "1-81", 17: [entry], 99: {"a": "part of the future"}})
 
     back = decode_turn(seal(Kind.TURN, 1, 1, 2, body), 1, 2)

@@ -197,6 +197,8 @@ class Writer:
             record, sid, lsn, body, extras = write
             if not isinstance(record, TurnRecord) or touches_row(record):
                 outcomes.append(apply(self._connection, write, pile))
+                if isinstance(record, TurnRecord):
+                    heads[sid] = lsn
                 continue
             version = record.version
             prev = heads.get(sid) or self._heads.get(sid) or head_of(self._connection, sid)
@@ -204,9 +206,10 @@ class Writer:
             rows.append((lsn, sid, version, prev, body))
             heads[sid] = lsn
             outcomes.append(Applied(sid, lsn) if extras is None else _deliver(self._connection, write, extras, pile))
-        if turns and self._connection.executemany(_TURN, turns).rowcount != len(turns):
-            raise Misfit(Fenced(whole_store=False))
-        self._connection.executemany(_JOURNAL, rows)
+        if turns:
+            if self._connection.executemany(_TURN, turns).rowcount != len(turns):
+                raise Misfit(Fenced(whole_store=False))
+            self._connection.executemany(_JOURNAL, rows)
         pile.flush()
         return outcomes
 
