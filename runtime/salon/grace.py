@@ -16,11 +16,14 @@ class Grace:
         self._seconds = seconds
 
     def scope(self) -> anyio.CancelScope:
-        """Shields whoever enters it; after `seconds`, by the runtime's clock, it is cancelled itself."""
+        """Shields whoever enters it, for `seconds` of the runtime's clock from now on.
+
+        Then it shields no more: a turn that is being cut ends where it stands, and any other one just goes on.
+        """
         scope = anyio.CancelScope(shield=True)
         self._host.spawn(self._end, scope)
         return scope
 
     async def _end(self, scope: anyio.CancelScope) -> None:
         await self._clock.sleep(self._seconds)
-        scope.cancel()
+        scope.shield = False

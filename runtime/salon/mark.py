@@ -30,7 +30,7 @@ class InterruptedTurn:
 
     @property
     def message(self) -> Message[Any]:
-        """What it was about; of a merged turn the first message."""
+        """What it was about; of a merged turn one of the messages, the one that the others were merged into."""
         return self._message
 
     @property
@@ -65,3 +65,5 @@ class Mark:
     """What is kept of its draft."""
     letters: Sequence[DeadLetterRow] = ()
     """What remains of it to be inspected; one for each message that was merged."""
+    is_refused: bool = False
+    """The store has refused it once."""

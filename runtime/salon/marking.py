@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,7 @@ from salon_actors import Ending, HostLoop, Returned, SchedulerClosed
 from salon_persistence.records import DeadLetterRow
 
 if TYPE_CHECKING:
+    from salon.activation import Residents
     from salon.draft import Changes, Draft
     from salon.frame import Frame
     from salon.gate import Gate
@@ -43,8 +45,8 @@ class MarkHandler:
         self.name = name
 
     async def function(self, session: Session[Any, Any], mark: Mark) -> None:
-        if mark.checkpoint is not None:
-            session._salon_frame.draft.resume(mark.checkpoint)  # pyright: ignore[reportPrivateUsage]
+        frame = session._salon_frame  # pyright: ignore[reportPrivateUsage]
+        _resume(frame.draft, frame.resident, mark.checkpoint)
         if mark.interrupted is not None:
             await session.on_interrupted(mark.interrupted)
 
@@ -57,6 +59,7 @@ class Marking:
         host: HostLoop,
         scheduler: Scheduler[Resident, TurnEnvelope],
         gate: Gate,
+        residents: Residents,
         clock: Clock,
         wall: Wall,
         settings: Settings,
@@ -64,7 +67,10 @@ class Marking:
         self._host = host
         self._scheduler = scheduler
         self._gate = gate
+        self._residents = residents
+        self._sleep = clock.sleep
         self._monotonic = clock.monotonic
+        self._probe_interval_s = settings.probe_interval_s
         self._wall = wall
         self._turn_timeout_s = settings.turn_timeout_s
         self._state_bytes_max = settings.state_bytes_max
@@ -122,6 +128,26 @@ class Marking:
         except SchedulerClosed:  # its row is still in the inbox: the next life marks it
             self.abandoned(mark)
 
+    def submit_again(self, resident: Resident, mark: Mark) -> None:
+        """The store has refused its commit: once more, a moment later, and nothing else of the session before."""
+        self.submit(resident, replace(mark, is_refused=True))
+
+    async def ready(self, resident: Resident, mark: Mark) -> None:
+        """Return when the session stands where the store says. The turn waits for that here, ahead of all others.
+
+        Raises:
+            SalonError: It cannot be read back.
+        """
+        if mark.is_refused:
+            await self._sleep(self._probe_interval_s)
+        while resident.is_stale or resident.is_short:
+            try:
+                await self._residents.refresh(resident)
+            except errors.StoreUnavailable as error:
+                if not error.retryable:
+                    raise
+                await self._sleep(self._probe_interval_s)
+
     def abandoned(self, mark: Mark) -> None:
         """The runtime closes before the mark could be made."""
         error = errors.Draining("The runtime closed before the end of the turn was durable.")
@@ -163,8 +189,9 @@ class Marking:
             try:
                 draft = attempt()
                 return draft, draft.changes(self._state_bytes_max)
-            except errors.StateInvalid as error:
-                logger.error("salon: what %s left was not kept: %s", frame.envelope.handler.name, error)
+            except Exception as error:  # noqa: BLE001  # a validator of the bot's own may raise anything
+                said = str(error) if isinstance(error, errors.StateInvalid) else type(error).__name__
+                logger.error("salon: what %s left was not kept: %s", frame.envelope.handler.name, said)
         return None, None
 
     def _tell(self, envelope: TurnEnvelope, error: errors.SalonError) -> None:
@@ -197,9 +224,17 @@ def letter_of(
 
 def _resumed(resident: Resident, checkpoint: Checkpoint | None) -> Draft:
     draft = resident.begin()
-    if checkpoint is not None:
-        draft.resume(checkpoint)
+    _resume(draft, resident, checkpoint)
     return draft
+
+
+def _resume(draft: Draft, resident: Resident, checkpoint: Checkpoint | None) -> None:
+    """Raises StateInvalid when it cannot be kept: over another version it would undo what was committed since."""
+    if checkpoint is None:
+        return
+    if checkpoint.version != resident.image.version:
+        raise errors.StateInvalid(f"A checkpoint over version {checkpoint.version}, not {resident.image.version}.")
+    draft.resume(checkpoint)
 
 
 def _listens(resident: Resident) -> bool:

@@ -66,7 +66,7 @@ class Merging:
     def add(self, resident: Resident, envelope: TurnEnvelope, policy: Merge) -> None:
         """Into the group that is open, or a new one."""
         inbox = self._intake.inbox_of(resident)
-        kind, now = type(envelope.message), self._clock.monotonic()
+        kind, now = envelope.handler.message, self._clock.monotonic()
         group = inbox.merging.get(kind)
         if group is None:
             group = inbox.merging[kind] = MergeGroup(policy, now)
@@ -113,7 +113,7 @@ class Merging:
         if group.members:
             _follow(group.members[0], group.members)
         else:
-            self._forget(resident, type(envelope.message), group)
+            self._forget(resident, envelope.handler.message, group)
         _ticket(envelope).lead()
 
     def _split_off(self, resident: Resident, waiting: TurnEnvelope, envelope: TurnEnvelope) -> None:

@@ -100,7 +100,7 @@ class Parts:
         self.intake = Intake(
             host, scheduler, bridge, self.gate, self.residents, self.ended, clock, wall, counters, settings
         )
-        self.marking = Marking(host, scheduler, self.gate, clock, wall, settings)
+        self.marking = Marking(host, scheduler, self.gate, self.residents, clock, wall, settings)
         self.mishaps = Mishaps(host, scheduler, turns, self.marking, clock, chance, counters, settings)
         self.merging = Merging(host, scheduler, clock, self.intake, turns.expire)
         self.cutting = Cutting(host, scheduler)

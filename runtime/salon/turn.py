@@ -89,7 +89,10 @@ class Turn:
         await frame.tools.progress.checkpoint(frame)
 
     def grace(self) -> anyio.CancelScope:
-        """`with turn.grace():` shields from cancellation, for at most `interrupt_grace_s` from this call on."""
+        """`with turn.grace():` shields from cancellation, for at most `interrupt_grace_s` from this call on.
+
+        A turn that is not being cut is not bounded by it: its block goes on.
+        """
         return self._checked().tools.grace.scope()
 
     def tell(self, session: SessionHandle[Any] | str, message: Message[Any]) -> None:

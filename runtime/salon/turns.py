@@ -57,7 +57,9 @@ class Turns:
 
     async def handle(self, resident: Resident, envelope: TurnEnvelope, /) -> object:
         """Runs in a context of its own; what it raises is the turn's failure."""
-        if envelope.sending is not None:
+        if envelope.mark is not None:
+            await self.marking.ready(resident, envelope.mark)
+        elif envelope.sending is not None:
             await self.intake.ready(resident, envelope)
         if resident.is_stale or resident.is_short:
             await self._residents.refresh(resident)
