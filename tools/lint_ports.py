@@ -20,6 +20,9 @@ EDGES: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "actors/salon_actors/clock.py": {"clock": "the port itself: the system's clock behind a protocol"},
         "actors/salon_actors/asyncio_host.py": {"clock": "the port itself: run later, on the asyncio loop"},
         "actors/salon_actors/trio_host.py": {"clock": "the port itself: run later, on the trio loop"},
+        "persistence/salon_persistence/storage_thread.py": {
+            "clock": "looks by real time whether the host's loop stands still: the port's own time would stand with it"
+        },
         "persistence/salon_persistence/files.py": {"files": "the port itself: the files of a store, and their lock"},
         "runtime/salon/chance.py": {"chance": "the port itself: the system's random source behind a protocol"},
     }

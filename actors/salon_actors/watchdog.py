@@ -54,7 +54,7 @@ class Watchdog:
         if beat is None or beat == self._reported:
             return
         stalled_s = self._monotonic() - beat
-        if stalled_s >= self._limit_s:
+        if stalled_s >= self._limit_s and self.beat == beat:  # or this thread was the one that stood still
             self._reported = beat
             self._report(stalled_s, self._stack())
 

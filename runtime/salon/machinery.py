@@ -74,6 +74,7 @@ class Machinery(Parts):
         )
         for warning in self.store.warnings:
             logger.warning("salon store: %s", warning)
+        self.bridge.watch(self.stalls.watchdog.look, self.stalls.every_s)
         self.host.spawn(self._bring_in)
 
     async def _bring_in(self) -> None:

@@ -36,6 +36,7 @@ from salon.recall import Recall
 from salon.resident import Resident
 from salon.restoring import Restoring
 from salon.session import Session
+from salon.stalls import Stalls
 from salon.transfer import Transfers
 from salon.turn_envelope import TurnEnvelope
 from salon.turn_id import number_of
@@ -73,6 +74,7 @@ class Parts:
     ) -> None:
         numbers: Callable[[], int] = count(number_of(store.epoch, 1)).__next__
         self.counters = counters = Counters()
+        self.stalls = Stalls(clock.monotonic, host.thread_name, counters, settings)
         self.wall = wall = Wall(clock, store.wall_high_us)
         self.health = Health(host, clock, bridge.probe, settings.probe_interval_s)
         self.residents = Residents(host, bridge, dict(types), clock, counters, settings)
@@ -87,6 +89,7 @@ class Parts:
             stuck_after_s=settings.stuck_after_s,
             turns_max=settings.concurrent_turns_max,
             ready=ready,
+            watchdog=self.stalls.watchdog,
         )
         scheduler = self.scheduler
         self.limits = Limits(settings, lambda: scheduler.totals[0], lambda: scheduler.totals[1])

@@ -102,7 +102,8 @@ class Settings(BaseModel):
     delivery_concurrent_max: int = Field(default=64, ge=1)
     """Sessions that deliver at once; each delivers one thing at a time."""
     loop_stall_s: float = Field(default=1, gt=0)
-    """Seconds for which something may block the event loop before it is reported, with the stack of the loop."""
+    """Seconds, but at least four ticks, for which something may block the event loop before it is reported, with the
+    stack of the loop. The storage thread looks, so that nobody does where there is none: over `memory://`."""
     drain_deadline_s: float = Field(default=30, gt=0)
     """Seconds that `close` waits for accepted turns before it cancels them."""
     durability: Durability = "full"
