@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
     from salon.cutting import Cutting
     from salon.health import Health
     from salon.intake import Intake
+    from salon.joining import Joining
     from salon.limits import Limits
     from salon.marking import Marking
     from salon.merging import Merging
     from salon.metrics import Counters
     from salon.mishap import Mishaps
-    from salon.recall import Recall
     from salon.settings import Settings
     from salon.wall import Wall
     from salon_actors import Clock, HostLoop, Scheduler
@@ -68,7 +69,7 @@ class Admission:
         marking: Marking,
         merging: Merging,
         cutting: Cutting,
-        recall: Recall,
+        joining: Joining,
         numbers: Callable[[], int],
         counters: Counters,
         settings: Settings,
@@ -87,7 +88,7 @@ class Admission:
         self._marking = marking
         self._merging = merging
         self._cutting = cutting
-        self._recall = recall
+        self._joining = joining
         self._numbers = numbers
         self._counters = counters
         self._settings = settings
@@ -149,9 +150,11 @@ class Admission:
         latest = now + handler.when_full.seconds if isinstance(handler.when_full, Wait) else now
         while True:
             if how.key is not None:
-                found = await self._known(resident, handler, how.key, fingerprint, deadline, told=told)
+                found = await self._joining.known(resident, handler, how.key, fingerprint, deadline, told=told)
                 if found is not None:
                     return found
+            elif told:
+                self._joining.check_room(resident)
             try:
                 self._check(resident, policy, size, handler)
                 break
@@ -162,44 +165,18 @@ class Admission:
         promise = self._promise()
         envelope = self._envelope(handler, message, promise, deadline, size, how.priority, self._monotonic())
         sending = self._intake.follow(resident, envelope, how.key, fingerprint)
+        overlap = partial(self._overlap, resident, envelope, policy)
         if told:
-            self._intake.accept(resident, envelope, self._deadline_us(deadline), _stored(how.overlap))
+            self._intake.accept(resident, envelope, self._deadline_us(deadline), _stored(how.overlap), overlap)
             envelope.deadline = self._intake.queue_deadline(envelope)
-        self._overlap(resident, envelope, policy)
+        else:
+            overlap()
+        if not isinstance(policy, Merge):
+            self._merging.alone(envelope)
+            self._submit(resident, envelope)
         if sending.accepted is not None:
             await sending.accepted
         return sending.ticket
-
-    async def _known(
-        self, resident: Resident, handler: Handler, key: str, fingerprint: bytes, deadline: float, *, told: bool
-    ) -> Ticket | Recorded | None:
-        """What was sent under this key before, if anything was."""
-        await self._recall.refresh(resident)
-        recorded = self._recall.by_key(resident, handler, key, fingerprint)
-        if recorded is not None:
-            self._counters.keys_recalled += 1
-            return recorded
-        envelope = resident.inbox.by_key.get(key) if resident.inbox is not None else None
-        if envelope is None or envelope.sending is None:
-            self._recall.check_room(resident)
-            return None
-        sending = envelope.sending
-        if sending.fingerprint != fingerprint:
-            raise errors.IdempotencyConflict("The key was used for a message with other content.")
-        self._counters.keys_joined += 1
-        self._prolong(envelope, deadline)
-        if told and sending.row is None:
-            self._intake.accept(resident, envelope, self._deadline_us(deadline), "")
-        if told and sending.accepted is not None:
-            await sending.accepted
-        return sending.ticket
-
-    def _prolong(self, envelope: TurnEnvelope, deadline: float) -> None:
-        """The later deadline counts; of a turn that runs, as far as its handler may go on."""
-        limit = inf if envelope.frame is None else envelope.frame.run_until
-        if envelope.sending is not None and envelope.sending.row is not None:
-            return  # a told message has a deadline of its own, or none
-        envelope.deadline = max(envelope.deadline, min(deadline, limit))
 
     def _check(self, resident: Resident, policy: Overlap, size: int, handler: Handler) -> None:
         now = self._monotonic()
@@ -237,36 +214,40 @@ class Admission:
             self._mishaps.put_aside(resident, oldest, "dropped", full)
 
     def _overlap(self, resident: Resident, envelope: TurnEnvelope, policy: Overlap) -> None:
+        """What it does to others, once nothing can refuse it any more: of a told one, when it is durable."""
         if isinstance(policy, Merge):
             self._merging.add(resident, envelope, policy)
-            return
-        self._merging.alone(envelope)
-        if policy == "interrupt":
+        elif policy == "interrupt":
             self._interrupt(resident, envelope)
         elif policy == "rollback":
             self._roll_back(resident, envelope)
-        self._submit(resident, envelope)
 
     def _interrupt(self, resident: Resident, newcomer: TurnEnvelope) -> None:
         """What runs is cut; of its own kind, what waits will be, as soon as it has begun."""
         running = _running(resident)
-        if running is not None:
+        if running is not None and running.number < newcomer.number:
             self._cutting.cut(resident, running, INTERRUPT)
-        for waiting in self._scheduler.waiting(resident):
-            if waiting.handler is newcomer.handler and waiting.mark is None:
-                self._cutting.doom(waiting, INTERRUPT)
+        for waiting in self._before(resident, newcomer):
+            self._cutting.doom(waiting, INTERRUPT)
 
     def _roll_back(self, resident: Resident, newcomer: TurnEnvelope) -> None:
         """What runs is as if it had never begun; and of its own kind, what waits never will."""
         running = _running(resident)
-        if running is not None:
+        if running is not None and running.number < newcomer.number:
             self._cutting.cut(resident, running, ROLLBACK)
-        for waiting in self._scheduler.waiting(resident):
-            if waiting.handler is newcomer.handler and waiting.mark is None:
-                self._scheduler.withdraw(resident, waiting)
-                self._counters.turns_superseded += 1
-                error = errors.TurnSuperseded("A later message took its place; it never began.")
-                self._marking.withdrawn(resident, waiting, error, "superseded")
+        for waiting in self._before(resident, newcomer):
+            self._scheduler.withdraw(resident, waiting)
+            self._counters.turns_superseded += 1
+            error = errors.TurnSuperseded("A later message took its place; it never began.")
+            self._marking.withdrawn(resident, waiting, error, "superseded")
+
+    def _before(self, resident: Resident, newcomer: TurnEnvelope) -> list[TurnEnvelope]:
+        """The messages of its own kind that waited when it was admitted."""
+        return [
+            waiting
+            for waiting in self._scheduler.waiting(resident)
+            if waiting.handler is newcomer.handler and waiting.mark is None and waiting.number < newcomer.number
+        ]
 
     # Parts of both
 

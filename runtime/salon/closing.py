@@ -27,8 +27,8 @@ def entries(envelope: TurnEnvelope, outcome: str, reply: bytes, at_us: int) -> S
             at_us=at_us,
             key=sending.key,
             fingerprint=sending.fingerprint,
-            message=member.handler.message.salon_name.name,
-            message_schema=member.handler.message.salon_name.schema_version,
+            message=_name_of(member)[0],
+            message_schema=_name_of(member)[1],
             reply=reply,
             chunks=sending.ticket.seq,
             attempt=sending.attempt,
@@ -36,6 +36,21 @@ def entries(envelope: TurnEnvelope, outcome: str, reply: bytes, at_us: int) -> S
         for member in envelope.members
         if (sending := member.sending) is not None and sending.is_recorded
     )
+
+
+def _name_of(envelope: TurnEnvelope) -> tuple[str, int]:
+    """Name and schema of the message when it was sent, under which its fingerprint was made."""
+    row = envelope.sending.row if envelope.sending is not None else None
+    if row is not None:
+        return row.message, row.schema_version
+    name = envelope.handler.message.salon_name
+    return name.name, name.schema_version
+
+
+def rows_of(envelope: TurnEnvelope) -> Sequence[int]:
+    """Numbers of the rows that the messages of the turn have in the inbox."""
+    sendings = [member.sending for member in envelope.members if member.sending is not None]
+    return tuple(sending.row.number for sending in sendings if sending.row is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +68,7 @@ NO_ROWS = StagedRows()
 
 def settled(held: Held, staged: StagedRows) -> Mail | None:
     """The messages of the turn leave the inbox, their steps go, and what the turn has staged comes in and goes out."""
-    sendings = [member.sending for member in held.envelope.members if member.sending is not None]
-    numbers = tuple(sending.row.number for sending in sendings if sending.row is not None)
+    numbers = rows_of(held.envelope)
     owners = _steps_that_go(held)
     letters = (*held.letters, *staged.letters)
     if not (numbers or owners or letters or staged.tells or staged.posts):
@@ -76,6 +90,12 @@ def _steps_that_go(held: Held) -> Sequence[str]:
     owners = [steps_owner(member) for member in held.envelope.members]
     is_final = held.outcome != FAILED
     return tuple(o for o in owners if o is not None and o in inbox.steps and (is_final or not o.startswith("key:")))
+
+
+def own_steps(envelope: TurnEnvelope) -> Sequence[str]:
+    """Whose steps nobody will ask for when the turn was rolled back: those of a key stay."""
+    owners = [steps_owner(member) for member in envelope.members]
+    return tuple(owner for owner in owners if owner is not None and not owner.startswith("key:"))
 
 
 def forget_steps(resident: Resident, owners: Sequence[str]) -> None:

@@ -66,19 +66,22 @@ class Gate:
         unsettled: Callable[[Held, errors.SalonError, Outcome], None],
         transfers: Transfers,
         limits: Limits,
+        forget: Callable[[Resident], None],
     ) -> None:
         """Those that need the gate themselves.
 
         Args:
             release: Lets the session take its next message; the scheduler's.
-            unsettled: What becomes of a message in the inbox whose end the store did not take; the intake's.
+            unsettled: What becomes of a message in the inbox whose end the store did not take.
             transfers: Where staged messages go.
             limits: Hears of what is behind the gate.
+            forget: Lets records go that nobody may rely on any more, before they are written into a snapshot.
         """
         self._release = release
         self._unsettled = unsettled
         self.transfers = transfers
         self._limits = limits
+        self._forget = forget
 
     def hold(self, held: Held, now_us: int) -> None:
         """The session is held until the store has answered for this turn."""
@@ -99,6 +102,9 @@ class Gate:
     def _add_delivery(self, held: Held, record: TurnRecord) -> None:
         """How the message ended, for whoever asks later; and what goes in and out with its turn."""
         envelope, error = held.envelope, held.error
+        for member in envelope.members:
+            if member.sending is not None:
+                member.sending.is_ending = True
         if error is None:
             reply = envelope.handler.encode_reply(held.reply)
         else:
@@ -130,6 +136,7 @@ class Gate:
             self._counters.outcome_unknown += 1
             error = errors.OutcomeUnknown("The store has not answered for the turn in time.")
             error.message = held.envelope.sent
+            error.retryable = held.envelope.is_keyed
             held.envelope.despair(error)
 
     def _record(self, held: Held, now_us: int) -> TurnRecord:
@@ -182,6 +189,8 @@ class Gate:
     def _not_applied(self, held: Held, outcome: Fenced | Refused | Unknown) -> None:
         error = self.refusal(held.resident, outcome)
         error.message = held.envelope.sent
+        if isinstance(error, errors.OutcomeUnknown):
+            error.retryable = held.envelope.is_keyed
         if held.envelope.sending is not None:
             self._unsettled(held, error, outcome)
         elif not held.envelope.promise.done():
@@ -205,6 +214,7 @@ class Gate:
         if record.mail is not None and record.mail.steps_dropped:
             forget_steps(resident, record.mail.steps_dropped)
         if resident.image.wants_snapshot and not resident.is_snapshotting:
+            self._forget(resident)
             self._snapshots.take(resident)
 
     def refusal(self, resident: Resident | None, outcome: Fenced | Refused | Unknown) -> errors.SalonError:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from salon.draft import Changes, Draft
     from salon.errors import SalonError
     from salon.events import TurnStatus
+    from salon.mark import Mark
     from salon.resident import Resident
     from salon.staging import Staged
     from salon.turn_envelope import TurnEnvelope
@@ -19,7 +20,7 @@ class Held:
     """One per session at most. Without `changes` the turn ends without a trace in the state."""
 
     __slots__ = (
-        "changes", "draft", "envelope", "error", "letters", "outcome", "record", "reply", "resident",
+        "changes", "draft", "envelope", "error", "letters", "mark", "outcome", "record", "reply", "resident",
         "size_bytes", "staged", "status",
     )  # fmt: skip
 
@@ -44,10 +45,19 @@ class Held:
         """What callers read of it, where the error does not say."""
         self.staged: Staged | None = None
         self.letters: Sequence[DeadLetterRow] = ()
+        self.mark: Mark | None = None
+        """Of which this is the end; made again, if the store does not take it."""
 
     def tell(self) -> None:
         """It is durable."""
         if self.error is not None:
+            self._show_what_is_kept()
             self.envelope.fail(self.error, self.status, self.record.version)
         else:
             self.envelope.answer(self.reply, self.record.version)
+
+    def _show_what_is_kept(self) -> None:
+        """What a turn had emitted when it was cut is kept; its readers shall have seen the same."""
+        sending = self.envelope.sending
+        if sending is not None and self.outcome in ("stopped", "interrupted"):
+            sending.ticket.shown(sending.ticket.seq)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from salon import errors
@@ -19,21 +20,24 @@ from salon.turn_envelope import TurnEnvelope
 from salon.watch import Broadcast, SessionWatch
 from salon_actors import SchedulerClosed
 from salon_persistence.records import InboxRow, Mail, NoteRecord
-from salon_persistence.store import Applied, Outcome, Refused, Unknown
+from salon_persistence.store import Applied, Fenced, Outcome, Refused, Unknown
 
 if TYPE_CHECKING:
     from salon.activation import Residents
     from salon.ended import Ended
     from salon.gate import Gate
-    from salon.held import Held
+    from salon.leftovers import Leftovers
     from salon.metrics import Counters
     from salon.mishap import Mishaps
     from salon.settings import Settings
     from salon.wall import Wall
-    from salon_actors import Clock, HostLoop, Scheduler
+    from salon_actors import Clock, HostLoop, Promise, Scheduler
     from salon_persistence.bridge import Bridge
 
 logger = logging.getLogger("salon")
+
+NORMAL = 1
+"""The priority of most messages."""
 
 
 class Intake:
@@ -66,7 +70,11 @@ class Intake:
         self._turn_timeout_s = settings.turn_timeout_s
         self._probe_interval_s = settings.probe_interval_s
         self._bounds = ReplayBounds(settings.replay_events_max, settings.replay_bytes_max)
+        self._concurrent_turns_max = settings.concurrent_turns_max
+        self._never_begun: set[int] = set()
+        """Marked when they were accepted, of which nobody knows whether they were."""
         self.mishaps: Mishaps
+        self.leftovers: Leftovers
 
     # Who follows a message
 
@@ -74,7 +82,7 @@ class Intake:
         self, resident: Resident, envelope: TurnEnvelope, key: str | None = None, fingerprint: bytes = b""
     ) -> Sending:
         """From now on callers may ask after it: it is found by its number, and by its key."""
-        running = resident.worker is not None and resident.worker.envelope is envelope
+        running = _is_running(resident, envelope)
         ticket = Ticket(self._host, envelope.number, position=resident.depth, bounds=self._bounds)
         sending = envelope.sending = Sending(envelope.message, ticket, key, fingerprint)
         if running:
@@ -135,49 +143,136 @@ class Intake:
     def close(self) -> None:
         """Nothing more will be heard of in this process."""
         self._ended.clear()
+        self.leftovers.close(errors.Draining("The runtime closed before the end of the turn was durable."))
         for broadcast in self._watched:
             broadcast.close(errors.Draining("The runtime is closed."))
 
     # Into the inbox
 
-    def accept(self, resident: Resident, envelope: TurnEnvelope, deadline_us: int | None, overlap: str) -> None:
+    def accept(
+        self,
+        resident: Resident,
+        envelope: TurnEnvelope,
+        deadline_us: int | None,
+        overlap: str,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
         """Make it durable; `sending.accepted` is settled then. It may be submitted at once: it waits for that itself.
 
         One that will begin at once is marked as begun in the same write.
+
+        Args:
+            then: Called when it is durable.
         """
-        sending, name = envelope.sending, envelope.handler.message.salon_name
+        attempts = 1 if self._begins_at_once(resident, envelope) else 0
+        accepted = self._write(resident, envelope, deadline_us, overlap, attempts)
+        self._add(resident, envelope, partial(self._accepted, resident, envelope, accepted, then))
+
+    def _begins_at_once(self, resident: Resident, envelope: TurnEnvelope) -> bool:
+        """Nothing is before it; and should something overtake it, that is of another priority, see `ready`."""
+        has_room = self._scheduler.slots_taken < self._concurrent_turns_max
+        return resident.is_idle and has_room and envelope.priority == NORMAL and not envelope.handler.is_list
+
+    def promote(self, resident: Resident, envelope: TurnEnvelope, deadline: float) -> None:
+        """As `accept`, for one that was asked; if its turn runs, it goes on while that is written."""
+        sending = envelope.sending
         assert sending is not None
-        row = sending.row = InboxRow(
+        attempts = sending.attempt if _is_running(resident, envelope) else sending.attempt - 1
+        promised = self._write(resident, envelope, self._deadline_us(max(deadline, envelope.deadline)), "", attempts)
+        sending.is_promoted = True
+        self._add(resident, envelope, partial(self._promoted, resident, envelope, promised))
+
+    def _write(
+        self, resident: Resident, envelope: TurnEnvelope, deadline_us: int | None, overlap: str, attempts: int
+    ) -> Promise[None]:
+        sending, name = envelope.sending, type(envelope.sent).salon_name
+        assert sending is not None
+        sending.row = InboxRow(
             number=envelope.number,
             sid=resident.sid,
             priority=envelope.priority,
             message=name.name,
             schema_version=name.schema_version,
-            body=envelope.handler.codec.encode(envelope.message),
+            body=envelope.handler.codec.encode(envelope.sent),
             key=sending.key,
             fingerprint=sending.fingerprint,
             overlap=overlap,
             deadline_us=deadline_us,
             accepted_us=self._wall.now_us(self._monotonic()),
-            attempts=1 if resident.is_idle and not envelope.handler.is_list else 0,
+            attempts=attempts,
         )
-        sending.marked = row.attempts
+        sending.marked = attempts
         sending.ticket.durable = True
-        accepted = sending.accepted = self._host.promise()
-        note = NoteRecord(sid=resident.sid, generation=resident.generation, mail=Mail(inbox_added=(row,)))
-        self._bridge.commit(note, partial(self._accepted, resident, envelope, accepted))
+        promise = sending.accepted = self._host.promise()
+        return promise
 
-    def _accepted(self, resident: Resident, envelope: TurnEnvelope, accepted: Any, outcome: Outcome) -> None:
+    def _add(self, resident: Resident, envelope: TurnEnvelope, done: Callable[[Outcome], None]) -> None:
+        assert envelope.sending is not None
+        assert envelope.sending.row is not None
+        mail = Mail(inbox_added=(envelope.sending.row,))
+        self._bridge.commit(NoteRecord(sid=resident.sid, generation=resident.generation, mail=mail), done)
+
+    def _accepted(
+        self,
+        resident: Resident,
+        envelope: TurnEnvelope,
+        accepted: Promise[None],
+        then: Callable[[], None],
+        outcome: Outcome,
+    ) -> None:
         if isinstance(outcome, Applied):
+            then()
             accepted.set_result(None)
             return
-        error = self._gate.refusal(resident, outcome)
-        error.message = envelope.sent
+        error = self._not_accepted(resident, envelope, outcome)
         assert envelope.sending is not None
         envelope.sending.row = None
         accepted.set_exception(error)
-        if self._scheduler.withdraw(resident, envelope):
+        if isinstance(outcome, Unknown):
+            self._never_begun.add(envelope.number)
+            self.leftovers.look_again(resident)
+        if not _is_running(resident, envelope):  # a turn that runs waits for this, and ends by itself
+            self._scheduler.withdraw(resident, envelope)
             envelope.fail(error)
+
+    def _promoted(self, resident: Resident, envelope: TurnEnvelope, promised: Promise[None], outcome: Outcome) -> None:
+        """What was asked goes on as it was. A row that may be there is settled with its turn."""
+        sending = envelope.sending
+        assert sending is not None
+        if isinstance(outcome, Applied):
+            promised.set_result(None)
+            return
+        promised.set_exception(self._not_accepted(resident, envelope, outcome))
+        if not isinstance(outcome, Unknown):
+            sending.row = sending.accepted = None
+            envelope.deadline = self.run_deadline(envelope)
+
+    def _not_accepted(
+        self, resident: Resident, envelope: TurnEnvelope, outcome: Fenced | Refused | Unknown
+    ) -> errors.SalonError:
+        error = self._gate.refusal(resident, outcome)
+        error.message = envelope.sent
+        if isinstance(error, errors.OutcomeUnknown):
+            error.retryable = envelope.is_keyed
+        return error
+
+    def has_begun(self, row: InboxRow) -> bool:
+        """Whether the handler of a row that was found in the inbox may have run."""
+        return row.attempts > 0 and row.number not in self._never_begun
+
+    def put_off_deadline(self, sending: Sending, deadline: float) -> None:
+        """Whoever has joined gives it more time, in this life of the process."""
+        row = sending.row
+        if row is not None and row.deadline_us is not None:
+            later_us = self._deadline_us(deadline)
+            deadline_us = None if later_us is None else max(row.deadline_us, later_us)
+            sending.row = replace(row, deadline_us=deadline_us)
+
+    def _deadline_us(self, deadline: float) -> int | None:
+        if deadline == inf:
+            return None
+        now = self._monotonic()
+        return self._wall.now_us(now) + int((deadline - now) * 1_000_000)
 
     def run_deadline(self, envelope: TurnEnvelope) -> float:
         """Until when its turn may run, if it begins now."""
@@ -212,42 +307,37 @@ class Intake:
         """Return when the handler may begin: the message is durable, and so is that its attempt has begun."""
         sending = envelope.sending
         assert sending is not None
-        await self._all_accepted(envelope)
-        told = [
-            member.sending
-            for member in envelope.members
-            if member.sending is not None and member.sending.row is not None
-        ]
+        if sending.accepted is not None and not sending.is_promoted:
+            await sending.accepted
+        told = [m.sending for m in envelope.members if m.sending is not None and m.sending.row is not None]
         marks = [(each.row.number, sending.attempt) for each in told if each.row and each.marked < sending.attempt]
+        dropped = tuple(number for number, _ in marks) if sending.attempt > 1 else ()
+        if envelope.priority != NORMAL:
+            marks += self._overtaken(resident)
         if marks:
-            dropped = tuple(number for number, _ in marks) if sending.attempt > 1 else ()
-            await self.note(resident, Mail(inbox_started=marks, progress_dropped=dropped))
-            for each in told:
-                each.marked = sending.attempt
+            await self._mark(resident, told, sending.attempt, Mail(inbox_started=marks, progress_dropped=dropped))
         if told:
             envelope.deadline = self.run_deadline(envelope)
         sending.ticket.begin(sending.attempt)
 
-    async def _all_accepted(self, envelope: TurnEnvelope) -> None:
-        """Of messages that were merged, those that the store refused are not among them any more."""
-        refused: errors.SalonError | None = None
-        kept: list[TurnEnvelope] = []
-        for member in envelope.members:
-            try:
-                if member.sending is not None and member.sending.accepted is not None:
-                    await member.sending.accepted
-                kept.append(member)
-            except errors.SalonError as error:
-                refused = error
-        if refused is None:
-            return
-        if not kept:
-            raise refused
-        for member in set(envelope.members).difference(kept):
-            member.fail_alone(refused)
-        assert envelope.sending is not None
-        envelope.sending.members = tuple(kept)
-        envelope.message = [member.sent for member in kept]
+    async def _mark(self, resident: Resident, told: Sequence[Sending], attempt: int, mail: Mail) -> None:
+        """It counts as durable until it has failed: a runtime that closes meanwhile would not know."""
+        for each in told:
+            each.marked = attempt
+        try:
+            await self.note(resident, mail)
+        except errors.SalonError:
+            for each in told:
+                each.marked = attempt - 1
+            raise
+
+    def _overtaken(self, resident: Resident) -> list[tuple[int, int]]:
+        """What was marked when it was accepted, and has not begun: this one comes first."""
+        waiting = [e.sending for e in self._scheduler.waiting(resident) if e.sending is not None]
+        marked = [each for each in waiting if each.row is not None and each.marked >= each.attempt]
+        for each in marked:
+            each.marked = each.attempt - 1
+        return [(each.row.number, each.marked) for each in marked if each.row is not None]
 
     def submit_accepted(self, resident: Resident, envelope: TurnEnvelope) -> None:
         """Let a message wait that was accepted before; the bounds were asked then."""
@@ -306,47 +396,10 @@ class Intake:
             note = NoteRecord(sid=resident.sid, generation=resident.generation, mail=Mail(inbox_started=marked))
             self._bridge.commit(note, _let_be)
 
-    def unsettled(self, held: Held, error: errors.SalonError, outcome: Outcome) -> None:
-        """The store did not take the end of its turn."""
-        envelope, resident = held.envelope, held.resident
-        envelope.fail(error)
-        numbers = _rows_of(envelope)
-        if not numbers:
-            return
-        if isinstance(outcome, Refused):
-            self._host.spawn(self._settle, resident, numbers)
-        elif isinstance(outcome, Unknown):
-            self._host.spawn(self._look_again, resident)
-
-    async def _settle(self, resident: Resident, numbers: Sequence[int]) -> None:
-        """Its callers were told that it was not applied: it must not come back, as soon as that can be written."""
-        while True:
-            try:
-                await self.note(resident, Mail(inbox_settled=numbers))
-            except errors.NotApplied:
-                await self._clock.sleep(self._probe_interval_s)
-            except errors.SalonError:
-                return
-            else:
-                return
-
-    async def _look_again(self, resident: Resident) -> None:
-        """Nobody knows whether it was applied: the session is read back, and what is still there has crashed."""
-        while resident.is_stale:
-            try:
-                await self._residents.reload(resident)
-            except errors.StoreUnavailable as error:
-                if not error.retryable:
-                    return
-                await self._clock.sleep(self._probe_interval_s)
-            except errors.SalonError:
-                return
-
 
 def _let_be(outcome: Outcome) -> None:
     """It was worth a try: without it, the next life takes the message for one that has begun."""
 
 
-def _rows_of(envelope: TurnEnvelope) -> Sequence[int]:
-    members = [member.sending for member in envelope.members]
-    return tuple(sending.row.number for sending in members if sending is not None and sending.row is not None)
+def _is_running(resident: Resident, envelope: TurnEnvelope) -> bool:
+    return resident.worker is not None and resident.worker.envelope is envelope

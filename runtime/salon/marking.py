@@ -168,7 +168,7 @@ class Marking:
             mark.envelope.fail(error)
             return True
         held = Held(resident, mark.envelope, draft, changes, None)
-        held.error, held.outcome, held.letters = error, mark.outcome, mark.letters
+        held.mark, held.error, held.outcome, held.letters = mark, error, mark.outcome, mark.letters
         if mark.outcome == "dead_lettered":
             held.status = "dead_lettered"
         held.staged = frame.staged if isinstance(ending, Returned) else None
@@ -214,7 +214,7 @@ def letter_of(
         schema_version=row.schema_version if row is not None else name.schema_version,
         body=row.body if row is not None else envelope.handler.codec.encode(envelope.sent),
         at_us=now_us,
-        attempts=sending.attempt if sending is not None else 1,
+        attempts=sending.begun if sending is not None else 1,
         cause=cause,
         state_version=state_version,
         key=sending.key if sending is not None else None,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from salon.chance import Chance
     from salon.marking import Marking
     from salon.metrics import Counters
+    from salon.sending import Sending
     from salon.settings import Settings
     from salon.turns import Turns
     from salon_actors import Clock, Scheduler
@@ -64,10 +65,11 @@ class Mishaps:
     def failed(self, resident: Resident, envelope: TurnEnvelope, error: errors.SalonError, *, has_begun: bool) -> bool:
         """Nothing was applied. True: the session is free at once."""
         if isinstance(error, errors.Draining):
-            self._turns.intake.cut_off(resident, envelope, error)
+            left = self._turns.intake.cut_off if has_begun else self._turns.intake.abandoned
+            left(resident, envelope, error)
             return True
-        if envelope.sending is not None and not has_begun and not isinstance(error, errors.TurnTimeout):
-            return self._turns.intake.not_begun(resident, envelope, error)
+        if envelope.sending is not None and not has_begun:
+            return self._not_begun(resident, envelope, envelope.sending, error)
         policy = envelope.handler.on_error if is_crash(error) else "fail"
         self._count(resident, error)
         if isinstance(policy, Retry) and self._again(resident, envelope, policy):
@@ -78,6 +80,17 @@ class Mishaps:
             self._marking.dead(resident, envelope, self._letters(resident, envelope, "failed", cause), error)
             return True
         return self._turns.close(resident, envelope, error, outcome=FAILED)
+
+    def _not_begun(
+        self, resident: Resident, envelope: TurnEnvelope, sending: Sending, error: errors.SalonError
+    ) -> bool:
+        if not isinstance(error, errors.TurnTimeout):
+            return self._turns.intake.not_begun(resident, envelope, error)
+        if sending.row is not None:
+            self.expired(resident, envelope, error)
+        else:
+            envelope.fail(error)
+        return True
 
     def _again(self, resident: Resident, envelope: TurnEnvelope, policy: Retry) -> bool:
         """Whether it gets another attempt: it waits at the head of its session, which rests meanwhile."""

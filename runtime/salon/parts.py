@@ -23,6 +23,8 @@ from salon.grace import Grace
 from salon.health import Health
 from salon.identity import Principal
 from salon.intake import Intake
+from salon.joining import Joining
+from salon.leftovers import Leftovers
 from salon.limits import Limits
 from salon.marking import Marking
 from salon.merging import Merging
@@ -104,13 +106,23 @@ class Parts:
             host, scheduler, bridge, self.gate, self.residents, self.ended, clock, wall, counters, settings
         )
         self.marking = Marking(host, scheduler, self.gate, self.residents, clock, wall, settings)
+        self.leftovers = Leftovers(host, bridge, self.residents, self.marking, clock, settings)
         self.mishaps = Mishaps(host, scheduler, turns, self.marking, clock, chance, counters, settings)
         self.merging = Merging(host, scheduler, clock, self.intake, turns.expire)
         self.cutting = Cutting(host, scheduler)
         self.recall = Recall(self.residents, self.limits, clock, wall, settings)
         self.creation = Creation(host, bridge, self.gate, self.residents, clock, wall, chance, counters, settings)
         self.restoring = Restoring(
-            host, scheduler, self.intake, self.marking, self.mishaps, self.merging, clock, chance, counters
+            host,
+            scheduler,
+            self.intake,
+            self.marking,
+            self.mishaps,
+            self.merging,
+            clock,
+            chance,
+            counters,
+            store.epoch,
         )
         deliverers = {cls: deliverers_by_name(cls.salon_type.deliveries) for cls in types.values()}
         self.outbox = Outbox(
@@ -156,7 +168,7 @@ class Parts:
             self.marking,
             self.merging,
             self.cutting,
-            self.recall,
+            Joining(self.intake, self.recall, clock, counters, settings.turn_timeout_s),
             numbers,
             counters,
             settings,
@@ -189,8 +201,8 @@ class Parts:
             counters,
         )
         turns.wire(self.tools, self.intake, self.marking, self.mishaps)
-        self.gate.wire(scheduler.release, self.intake.unsettled, self.transfers, self.limits)
-        self.intake.mishaps = self.mishaps
+        self.gate.wire(scheduler.release, self.leftovers.unsettled, self.transfers, self.limits, self.recall.forget)
+        self.intake.mishaps, self.intake.leftovers = self.mishaps, self.leftovers
         self.residents.restored = partial(_restored, self.restoring, self.outbox)
 
     async def _found(self, public_id: str) -> Resident:

@@ -32,6 +32,7 @@ class Recall:
         self._limits = limits
         self._monotonic = clock.monotonic
         self._wall = wall
+        self._records_max = settings.idempotency_records_max
         self._age_us = int(settings.idempotency_age_s * 1_000_000)
 
     async def refresh(self, resident: Resident) -> None:
@@ -73,9 +74,9 @@ class Recall:
             raise full
 
     def forget(self, resident: Resident) -> None:
-        """Let the records go that nobody may rely on any more."""
+        """Let the records go that nobody may rely on any more; where there are too many, also those without a key."""
         if resident.image.ledger is not None:
-            resident.image.ledger.forget(self._oldest_us())
+            resident.image.ledger.forget(self._oldest_us(), self._records_max - 1)
 
     def _oldest_us(self) -> int:
         return self._now_us() - self._age_us

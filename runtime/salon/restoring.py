@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from salon.mishap import BACKOFF_S_MAX
 from salon.overlap import Merge
 from salon.receive import Handler
 from salon.turn_envelope import TurnEnvelope
+from salon.turn_id import COUNT_BITS, turn_id
 from salon_persistence import codec
 from salon_persistence import errors as store_errors
 from salon_persistence.records import CHECKPOINT, CHUNKS, InboxRow, ProgressRow, StepRow, StoredSession
@@ -47,6 +49,13 @@ class Lost(Message[Any], name="salon.lost"):
     """Stands for a message that cannot be read."""
 
 
+class LostHandler(MarkHandler):
+    """Stands for the handler of such a message, which never runs."""
+
+    message = Lost
+    max_age_s = None
+
+
 class Restoring:
     """Runs once for each session that comes into memory, and again when one is read back."""
 
@@ -61,6 +70,7 @@ class Restoring:
         clock: Clock,
         chance: Chance,
         counters: Counters,
+        epoch: int,
     ) -> None:
         self._host = host
         self._scheduler = scheduler
@@ -71,14 +81,15 @@ class Restoring:
         self._clock = clock
         self._chance = chance
         self._counters = counters
+        self._epoch = epoch
+        """Of this life of the process."""
 
     def restore(self, resident: Resident, stored: StoredSession) -> None:
         """Everything in its inbox that this process does not know of yet waits again, or ends."""
         known = resident.inbox.by_number if resident.inbox is not None else {}
         progress = _by_number(stored.progress)
-        for row in stored.inbox:
-            if row.number not in known:
-                self._restore(resident, row, progress.get(row.number, ()))
+        for row in [row for row in stored.inbox if row.number not in known]:
+            self._restore(resident, row, progress.get(row.number, ()))
         if stored.steps:
             self._add_steps(resident, stored.steps)
 
@@ -98,14 +109,14 @@ class Restoring:
             if handler is None:
                 raise errors.NoHandler(f"{resident.cls.__name__} handles no message that is stored as {row.message!r}.")
             message = handler.codec.decode(row.body, row.schema_version)
-        except (errors.SalonError, store_errors.StoreError) as error:
+        except Exception as error:  # noqa: BLE001  # a validator of the bot's own may raise anything
             self._unreadable(resident, row, error)
             return
-        envelope = self._envelope(resident, row, message, handler)
-        if row.attempts == 0:
-            self._wait(resident, envelope, row)
+        if self._intake.has_begun(row):
+            self._crashed(resident, self._envelope(resident, row, message, handler), row, progress)
         else:
-            self._crashed(resident, envelope, row, progress)
+            row = replace(row, attempts=0)
+            self._wait(resident, self._envelope(resident, row, message, handler), row)
 
     def _envelope(self, resident: Resident, row: InboxRow, message: Message[Any], handler: Handler) -> TurnEnvelope:
         envelope = TurnEnvelope(
@@ -132,13 +143,14 @@ class Restoring:
             self._merging.add(resident, envelope, envelope.handler.overlap)
         else:
             self._merging.alone(envelope)
-            self._scheduler.submit(resident, envelope, bounded=False)
+            self._intake.submit_accepted(resident, envelope)
 
     def _crashed(
         self, resident: Resident, envelope: TurnEnvelope, row: InboxRow, progress: Sequence[ProgressRow]
     ) -> None:
-        """The process ended while its handler ran, or was about to."""
-        self._mishaps.crashed(resident)
+        """The process ended while its handler ran, or was about to; or nobody knew whether its turn was applied."""
+        if row.number >> COUNT_BITS != self._epoch:
+            self._mishaps.crashed(resident)
         policy, sending = envelope.handler.on_crash, envelope.sending
         assert sending is not None
         if policy is not None and row.attempts < policy.attempts_max:
@@ -171,7 +183,7 @@ class Restoring:
     def _unreadable(self, resident: Resident, row: InboxRow, error: Exception) -> None:
         logger.error("salon: message %s of session %d is a dead letter: %s", row.message, resident.sid, error)
         self._counters.dead_lettered += 1
-        handler: Any = MarkHandler(f"{resident.cls.__name__}'s inbox")
+        handler: Any = LostHandler(f"{resident.cls.__name__}'s inbox")
         envelope = self._envelope(resident, row, Lost(), handler)
         letter = letter_of(
             envelope,
@@ -198,7 +210,11 @@ def _by_number(progress: Sequence[ProgressRow]) -> Mapping[int, Sequence[Progres
 
 def _chunks_in(progress: Sequence[ProgressRow]) -> list[Any]:
     rows = sorted((row for row in progress if row.kind == CHUNKS), key=lambda row: row.ordinal)
-    return [chunk for row in rows for chunk in codec.unpack(row.body)]
+    try:
+        return [chunk for row in rows for chunk in codec.unpack(row.body)]
+    except (ValueError, TypeError, store_errors.StoreError) as error:
+        logger.error("salon: chunks of turn %s do not decode: %s", turn_id(rows[0].number), type(error).__name__)
+        return []
 
 
 def _checkpoint_in(resident: Resident, progress: Sequence[ProgressRow]) -> Checkpoint | None:

@@ -21,6 +21,8 @@ class Sending:
         "accepted",
         "attempt",
         "fingerprint",
+        "is_ending",
+        "is_promoted",
         "key",
         "marked",
         "members",
@@ -42,6 +44,10 @@ class Sending:
         """Its place in the durable inbox; None for an ask."""
         self.accepted: Promise[None] | None = None
         """Settled when the row is durable, or was refused."""
+        self.is_promoted = False
+        """It was asked, and told afterwards: its turn does not wait until the row is durable."""
+        self.is_ending = False
+        """The end of its turn is on the way to the store."""
         self.attempt = 1
         """Which attempt the next run of its handler is."""
         self.marked = 0
@@ -66,6 +72,11 @@ class Sending:
         if self.on_end is not None:
             self.on_end(envelope)
             self.on_end = None
+
+    @property
+    def begun(self) -> int:
+        """Attempts that have begun."""
+        return self.attempt if self.row is None else self.marked
 
     @property
     def is_recorded(self) -> bool:

@@ -69,6 +69,11 @@ class TurnEnvelope(Envelope):
             member.sending is not None and member.sending.row is not None for member in self.members
         )
 
+    @property
+    def is_keyed(self) -> bool:
+        """Whoever sends it again gets what came of it this time: every message of its turn has a key."""
+        return all(member.sending is not None and member.sending.key is not None for member in self.members)
+
     def answer(self, reply: Any, version: int | None = None) -> None:
         """Its callers get the reply; if they were told something before, that stands."""
         if self.sending is None:

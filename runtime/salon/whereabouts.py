@@ -40,7 +40,7 @@ class SessionTurns:
         if found is not None:
             return found
         await machinery.recall.refresh(resident)
-        recorded = machinery.recall.by_turn(resident, turn)
+        recorded = machinery.recall.by_turn(resident, turn) or self.moving(resident, number)
         if recorded is not None:
             return recorded
         ledger = resident.image.ledger
@@ -49,7 +49,12 @@ class SessionTurns:
         raise errors.NotApplied(f"Turn {turn} did not happen: nothing of it was applied.")
 
     async def find_key(self, key: str) -> Ticket | Recorded:
-        """As `find`, by the key under which it was sent. Raises NotApplied when nothing was, or that was too old."""
+        """As `find`, by the key under which it was sent.
+
+        Raises:
+            NotApplied: Nothing was sent under it, or what was sent was rolled back.
+            OutcomeUnknown: As NotApplied, unless it was so long ago that its record is not kept.
+        """
         resident = await self._enter()
         recall = self._machinery.recall
         await recall.refresh(resident)
@@ -58,8 +63,10 @@ class SessionTurns:
             return envelope.sending.ticket
         ledger = resident.image.ledger
         entry = ledger.of_key(key) if ledger is not None else None
+        if entry is None and ledger is not None and ledger.forgotten:
+            raise errors.OutcomeUnknown("Nothing is recorded under this key, and old records are not kept.")
         if entry is None:
-            raise errors.NotApplied("Nothing was sent under this key, or nothing of it is kept.")
+            raise errors.NotApplied("Nothing was applied under this key.")
         return await self.find(entry.turn)
 
     def moving(self, resident: Resident, number: int) -> Ticket | None:
@@ -77,4 +84,8 @@ class SessionTurns:
 
     def _ended(self, resident: Resident, number: int) -> Ticket | None:
         ticket = self._machinery.ended.find(number)
-        return ticket if ticket is not None and ticket.sid == resident.sid else None
+        if ticket is None or ticket.sid != resident.sid:
+            return None
+        ending = ticket.leader.ending
+        is_open = ending is not None and isinstance(ending.error, errors.OutcomeUnknown | errors.Fenced)
+        return None if is_open else ticket  # the store may know by now
