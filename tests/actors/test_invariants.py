@@ -61,7 +61,7 @@ class Witness:
 
     def finish(self, one: Someone, envelope: Envelope, ending: Ending, /) -> bool:
         assert 0 == self.under_way[one]
-        if isinstance(ending, Raised) and self.chance.random() < 0.5:
+        if isinstance(ending, Raised) and self.chance.random() < 0.8:
             self.note(envelope, "put back")
             self.waiting[one].add(envelope)
             self.scheduler.put_back(one, envelope)
@@ -215,9 +215,9 @@ async def test_turns_never_overlap_and_each_message_ends_once(seed: int, sight: 
             begun = [each for each, _ in groupby(each for each in witness.begun[one] if each.priority == priority)]
             assert [each for each in sent[one] if each.priority == priority and each in begun] == begun
     counts = Counter(fate for fates in witness.fates.values() for fate in fates)
-    assert counts["Returned"] > 10
+    assert counts["Returned"] > 5
     assert counts["Cancelled"] > 2
-    assert counts["put back"] > 1
+    assert counts["put back"] > 0
     assert counts["withdrawn"] > 2
     assert refused < 350
     assert 0 == scheduler.slots_taken
