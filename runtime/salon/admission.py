@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from salon import errors
 from salon.cutting import INTERRUPT, ROLLBACK
+from salon.forgetting import Forgetting
 from salon.frame import RUNNING
 from salon.limits import next_place_s
 from salon.message import Message
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from salon.wall import Wall
     from salon_actors import Clock, HostLoop, Scheduler
     from salon_persistence.bridge import Bridge
+
+
+RATES_FORGOTTEN_S = 60.0
+"""Seconds between looks for rates that nobody uses any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ class Admission:
         self._numbers = numbers
         self._counters = counters
         self._settings = settings
+        self._forgetting = Forgetting(host, clock, limits.rates, RATES_FORGOTTEN_S)
         self._message_bytes_max = settings.message_bytes_max
         self._context_vars = tuple(settings.context_vars)
 
@@ -199,6 +205,7 @@ class Admission:
 
     def _take_token(self, resident: Resident, now: float) -> None:
         slow = self._limits.rate(resident.sid, resident.row().tenant, resident.user_id, now)
+        self._forgetting.remember()
         if slow is not None:
             self._counters.rate_limited += 1
             raise slow

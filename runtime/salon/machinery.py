@@ -8,14 +8,12 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
-from pydantic import JsonValue
 
 from salon.backoff import Backoff
 from salon.chance import Chance
 from salon.errors import ConfigurationError, Draining, RuntimeNotRunning, SalonError
 from salon.frame import is_in_turn_with
 from salon.parts import Parts
-from salon.resident import Resident
 from salon.session import Session
 from salon.settings import Settings
 from salon_actors import Clock, HostLoop, Promise
@@ -163,40 +161,3 @@ class Machinery(Parts):
     async def _hurry(self, scope: anyio.CancelScope) -> None:
         await self.clock.sleep(self.settings.drain_deadline_s)
         scope.cancel()
-
-    def stats(self) -> dict[str, JsonValue]:
-        """Counters since `open`, and how things stand now."""
-        return {
-            **self.counters.shown(),
-            "sessions_resident": len(self.residents),
-            "turns_running": len(self.scheduler.running()),
-            "turns_behind_the_gate": self.scheduler.held_count,
-            "sessions_ready": self.scheduler.ready_count,
-            "workers": self.scheduler.worker_count,
-            "workers_retired": sum(self.scheduler.retired.values()),
-            "store_is_well": self.health.is_well,
-        }
-
-    def explain(self, resident: Resident) -> dict[str, JsonValue]:
-        """What a session is doing and waiting for: names and numbers, nothing that was said."""
-        now = self.clock.monotonic()
-        running = next((turn for turn in self.scheduler.running() if turn.actor is resident), None)
-        told: dict[str, JsonValue] = {
-            "phase": resident.phase.value,
-            "waiting": resident.depth,
-            "version": resident.image.version,
-            "lifecycle": resident.row().lifecycle,
-            "needs_reload": resident.is_stale,
-            "turn": None,
-        }
-        if running is not None:
-            late_s = max(0.0, now - running.envelope.deadline)
-            told["turn"] = {
-                "id": running.envelope.turn_id,
-                "handler": running.envelope.handler.name,
-                "running_s": max(0.0, now - running.started_at),
-                "late_s": late_s,
-                "cancelled": running.cancelled,
-                "stuck": running.cancelled is not None and late_s >= self.settings.stuck_after_s,
-            }
-        return told

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from salon import errors
 from salon.backoff import Backoff
 from salon.closing import FAILED
+from salon.forgetting import Forgetting
 from salon.marking import letter_of
 from salon.parking import Parking, is_crash
 from salon.resident import Resident
@@ -54,6 +55,7 @@ class Mishaps:
         self._counters = counters
         rests = Backoff(settings.parked_first_s, settings.parked_max_s)
         self.parking = Parking(settings.crash_budget, settings.crash_window_s, rests, chance)
+        self._forgetting = Forgetting(host, clock, self.parking, settings.crash_window_s + settings.parked_max_s)
         self._asleep: dict[Resident, float] = {}
         """Who is suspended, and until when."""
 
@@ -116,10 +118,16 @@ class Mishaps:
         if error is not None and not is_crash(error):
             return
         rest_s = self.parking.failed(resident.sid, self._clock.monotonic())
+        self._forgetting.remember()
         if rest_s is not None:
             self._counters.sessions_parked += 1
             logger.warning("salon parks session %d for %.1f s: it has crashed too often", resident.sid, rest_s)
             self.rest(resident, rest_s)
+
+    def rest_s(self, resident: Resident) -> float | None:
+        """Seconds for which nothing of its users begins, parked or waiting for another attempt; None: it is awake."""
+        until = self._asleep.get(resident)
+        return None if until is None else max(0.0, until - self._clock.monotonic())
 
     def check(self, resident: Resident) -> None:
         """Raises SessionParked while the session rests for its crashes."""

@@ -128,6 +128,11 @@ class Outbox:
         """What is still to leave, of the sessions in memory."""
         return sum(map(len, self._queues.values()))
 
+    def depth_of(self, resident: Resident) -> int:
+        """How many of them are of this session."""
+        queue = self._queues.get(resident.sid)
+        return 0 if queue is None else len(queue)
+
     @property
     def running(self) -> int:
         """Deliveries under way."""

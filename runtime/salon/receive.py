@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar, overload
+from typing import Any, Generic, TypeGuard, TypeVar, overload
 
 from pydantic import TypeAdapter
 
@@ -19,6 +19,7 @@ from salon.overflow import WhenFull, check_when_full
 from salon.overlap import Merge, Overlap, check_overlap
 from salon.plain import ATOMS
 from salon.retry import OnCrash, OnError, Retry, on_crash_of, on_error_of
+from salon.signature import Function, annotation_of_argument, check_async, resolved
 from salon_persistence import codec
 
 R = TypeVar("R")
@@ -27,8 +28,8 @@ M = TypeVar("M", bound=Message[Any])
 M_co = TypeVar("M_co", bound=Message[Any], covariant=True)
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
-Function: TypeAlias = Callable[[Any, Any], Coroutine[Any, Any, Any]]
 MARK = "__salon_receive__"
+INSTEAD = ", or write `@receive(Say)`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,7 @@ class Handler:
         self.when_full = options.when_full
         self.on_error = on_error_of(options.on_error)
         self.on_crash: Retry | None = on_crash_of(options.on_crash)
-        _check_async(self.name, function)
+        check_async(self.name, function, "return the reply instead of yielding parts of it.")
         annotated, self.is_list = _annotated_message(self.name, function, names, options)
         self.message = options.message or annotated
         _check_merge(self.name, self.message, options.overlap, self.is_list)
@@ -202,28 +203,15 @@ def handlers_of(cls: type, names: Mapping[str, Any]) -> dict[type[Message[Any]],
     return found
 
 
-def _check_async(name: str, function: Function) -> None:
-    if inspect.isasyncgenfunction(function):
-        raise ConfigurationError(f"{name} is an async generator: return the reply instead of yielding parts of it.")
-    if not inspect.iscoroutinefunction(function):
-        raise ConfigurationError(
-            f"{name} must be `async def`; wrap blocking calls in `await anyio.to_thread.run_sync(...)`."
-        )
-
-
 def _annotated_message(
     name: str, function: Function, names: Mapping[str, Any], options: Options
 ) -> tuple[type[Message[Any]], bool]:
     """The class of messages that the handler's argument is annotated with, and whether it takes a list of them."""
-    parameters = list(inspect.signature(function).parameters.values())
-    if len(parameters) != 2:
-        raise ConfigurationError(f"{name} must take two arguments: self and the message.")
-    annotation = parameters[1].annotation
+    missing = "annotate its message, or write `@receive(Say)`." if options.message is None else None
+    annotation = annotation_of_argument(name, function, "the message", missing)
     if options.message is not None and not _tells_list(annotation):
         return options.message, False
-    if annotation is inspect.Parameter.empty:
-        raise ConfigurationError(f"{name}: annotate its message, or write `@receive(Say)`.")
-    message = options.message or _resolved(name, function, annotation, names)
+    message = options.message or resolved(name, function, annotation, names, INSTEAD)
     is_list = _tells_list(annotation)
     if typing.get_origin(message) is list:
         (message,) = typing.get_args(message)
@@ -253,7 +241,7 @@ def _check_reply(
     annotation = inspect.signature(function).return_annotation
     if annotation is inspect.Signature.empty:
         return
-    returned = _resolved(name, function, annotation, names)
+    returned = resolved(name, function, annotation, names, INSTEAD)
     if not _fits(type(None) if returned is None else returned, promised):
         raise ConfigurationError(
             f"{name} returns {_shown(returned)}, but {message.__name__} is a Message[{_shown(promised)}]."
@@ -269,18 +257,6 @@ def _fits(returned: Any, promised: Any) -> bool:
     if typing.get_origin(promised) in (typing.Union, types.UnionType):
         return any(_fits(returned, part) for part in typing.get_args(promised))
     return not (isinstance(returned, type) and promised is type(None))
-
-
-def _resolved(name: str, function: Function, annotation: Any, names: Mapping[str, Any]) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, getattr(function, "__globals__", {}), dict(names))  # the class's own text
-    except Exception as error:
-        raise ConfigurationError(
-            f"{name}: cannot resolve the annotation {annotation!r}. Import it outside `if TYPE_CHECKING:`, "
-            "or write `@receive(Say)`."
-        ) from error
 
 
 def _shown(annotation: Any) -> str:

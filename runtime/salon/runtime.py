@@ -18,7 +18,9 @@ from salon.identity import Principal, check_keys, check_session_id
 from salon.info import SessionInfo, info_of
 from salon.keys import SessionKeys
 from salon.machinery import Machinery
+from salon.named import by_stored_name
 from salon.page import Page, check_limit
+from salon.report import explain, stats
 from salon.session import Session
 from salon.settings import Settings
 from salon.store_url import store_of
@@ -321,7 +323,7 @@ class Runtime:
 
     def stats(self) -> Mapping[str, JsonValue]:
         """Counters since `open`, and how things stand now."""
-        return self._running().stats()
+        return stats(self._running())
 
     async def explain(self, session_id: str, /) -> Mapping[str, JsonValue]:
         """What one session is doing and waiting for; for the host, so owners are not compared.
@@ -331,7 +333,7 @@ class Runtime:
         """
         machinery = self._running()
         address = ByPublicId(check_session_id(session_id))
-        return machinery.explain(await machinery.door.enter(None, address, Principal(trusted=True)))
+        return explain(machinery, await machinery.door.enter(None, address, Principal(trusted=True)))
 
 
 def _by_name(types: tuple[type[Session[Any, Any]], ...]) -> dict[str, type[Session[Any, Any]]]:
@@ -339,15 +341,11 @@ def _by_name(types: tuple[type[Session[Any, Any]], ...]) -> dict[str, type[Sessi
     if not types:
         raise ConfigurationError("A Runtime needs at least one session type.")
     found: dict[str, type[Session[Any, Any]]] = {}
-    messages: dict[str, Any] = {}
     for cls in types:
         for name in (cls.salon_type.name, *cls.salon_type.former_names):
             if found.setdefault(name, cls) is not cls:
                 raise ConfigurationError(f"{found[name].__name__} and {cls.__name__} are both stored as {name!r}.")
-        for message in cls.salon_type.handlers:
-            for name in (message.salon_name.name, *message.salon_name.former_names):
-                if messages.setdefault(name, message) is not message:
-                    raise ConfigurationError(f"Two classes of messages are or were stored as {name!r}.")
+    by_stored_name((message for cls in types for message in cls.salon_type.handlers), "messages")
     kinds_by_name(kind for cls in types for kind in cls.salon_type.deliveries)
     return found
 

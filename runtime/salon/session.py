@@ -74,6 +74,7 @@ class Session(Generic[S0, D0]):
         states: StateCodec[Any] = StateCodec(_state_of(cls))
         # Where the class stands, for classes defined inside a function.
         names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+        deliveries = deliveries_of(cls, names)
         handlers = handlers_of(cls, names)
         cls.salon_type = SessionType(
             name=name or cls.__name__,
@@ -81,7 +82,7 @@ class Session(Generic[S0, D0]):
             schema_version=schema_version,
             states=states,
             handlers=handlers,
-            deliveries=deliveries_of(cls, names),
+            deliveries=deliveries,
             listens=cls.on_interrupted is not Session.on_interrupted or issubclass(states.model, Conversation),
         )
 

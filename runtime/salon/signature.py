@@ -21,12 +21,12 @@ def check_async(name: str, function: Function, instead: str) -> None:
         )
 
 
-def annotation_of_argument(name: str, function: Function, argument: str, missing: str) -> Any:
+def annotation_of_argument(name: str, function: Function, argument: str, missing: str | None) -> Any:
     """What stands at its only argument beside self, unresolved.
 
     Args:
         argument: How the sentence calls it.
-        missing: The advice when it is not annotated.
+        missing: The advice when it is not annotated; None: it need not be.
 
     Raises:
         ConfigurationError: It takes more or fewer, or does not say what it takes.
@@ -35,7 +35,7 @@ def annotation_of_argument(name: str, function: Function, argument: str, missing
     if len(parameters) != 2:
         raise ConfigurationError(f"{name} must take two arguments: self and {argument}.")
     annotation = parameters[1].annotation
-    if annotation is inspect.Parameter.empty:
+    if annotation is inspect.Parameter.empty and missing is not None:
         raise ConfigurationError(f"{name}: {missing}")
     return annotation
 
