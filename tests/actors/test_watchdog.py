@@ -2,18 +2,14 @@
 
 import inspect
 import threading
-import time
 from collections.abc import Callable
-from math import inf
 from types import FrameType
 
 import anyio
 import pytest
 
-from salon_actors import Actor, Envelope, Scheduler, SystemClock, Watchdog, current_host_loop
-from tests.actors.stage import Play, StillClock, actor, says, staged, waits
-
-LIMIT_S = 0.05
+from salon_actors import Watchdog
+from tests.actors.stage import StillClock, actor, says, staged, waits
 
 
 class Reports:
@@ -26,69 +22,52 @@ class Reports:
         self.threads.add(threading.get_ident())
 
 
-class Watching:
-    """A thread that looks twice per limit."""
+class Blockade:
+    """A handler that keeps the loop for itself while another thread looks at the clock."""
 
-    def __init__(self, watchdog: Watchdog) -> None:
+    def __init__(self, watchdog: Watchdog, clock: StillClock) -> None:
         self._watchdog = watchdog
+        self._clock = clock
+        self._blocked = threading.Event()
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def _watch(self) -> None:
-        while not self._end.wait(LIMIT_S / 2):
+    async def handler(self) -> bool:
+        looking = threading.Thread(target=self.look)
+        looking.start()
+        ended = self.block("s3cret")
+        looking.join()
+        return ended
+
+    def block(self, secret: str) -> bool:
+        del secret
+        self._blocked.set()
+        return self._end.wait(20)
+
+    def look(self) -> None:
+        assert self._blocked.wait(20)
+        for _ in range(8):
+            self._clock.now += 0.4
             self._watchdog.look()
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
         self._end.set()
-        self._thread.join()
-
-
-def blocks_until(told: Callable[[], bool], secret: str) -> bool:
-    """Keep the loop for itself until the report has come."""
-    del secret
-    deadline = time.monotonic() + 20
-    while not told() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    return told()
 
 
 @pytest.mark.blocks_loop("this is what the watchdog is for")
 async def test_a_handler_that_blocks_the_loop_is_reported_once_per_stall_with_its_stack() -> None:
-    reports, clock, host = Reports(), SystemClock(), current_host_loop()
-    watchdog = Watchdog(clock.monotonic, threading.get_ident(), reports, LIMIT_S)
-    scheduler: Scheduler[Actor[Envelope], Envelope] = Scheduler(host, clock, Play(), tick_s=0.002, watchdog=watchdog)
-    await scheduler.open()
+    reports = Reports()
+    watchdog = Watchdog(lambda: stage.clock.now, threading.get_ident(), reports, 1)
+    async with staged(watchdog=watchdog) as stage:
+        for stalls in (1, 2):
+            assert await stage.submit(actor(), Blockade(watchdog, stage.clock).handler)
+            assert stalls == len(reports.told)
+            await stage.clock.advance(1)
 
-    async def ask(stall: int) -> bool:
-        async def handler() -> bool:
-            await anyio.sleep(0.005)  # The tick has begun.
-            seen = blocks_until(lambda: len(reports.told) == stall, "s3cret")
-            time.sleep(LIMIT_S)  # noqa: ASYNC251 - the same stall goes on and is not told again
-            return seen
-
-        reply = host.promise()
-        scheduler.submit(actor(), Envelope(handler, reply, inf))
-        return bool(await reply)
-
-    with Watching(watchdog):
-        assert await ask(1)
-        assert 1 == len(reports.told)
-        assert await ask(2)
-    await scheduler.close()
-    await host.close()
-
-    assert 2 == len(reports.told)
     assert threading.get_ident() not in reports.threads
     for stalled_s, stack in reports.told:
-        assert stalled_s >= LIMIT_S
-        *outer, inner = [line for line in stack.splitlines() if "test_watchdog" in line]
-        assert inner.endswith("blocks_until") or "<lambda>" in inner
-        assert any(line.endswith("handler") for line in outer)
+        assert 1.2 == pytest.approx(stalled_s)
+        calls = [line.rpartition(" ")[2] for line in stack.splitlines() if line.startswith(f"{__file__}:")]
+        assert ["Blockade.handler", "Blockade.block"] == calls[-2:]
         assert "s3cret" not in stack
-        assert "time.sleep(" not in stack
+        assert "_end.wait" not in stack
 
 
 async def test_a_loop_that_ticks_or_is_parked_is_left_alone() -> None:
