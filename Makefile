@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chat test check slow mutants bench bench-compare dist
+.PHONY: help demo chat webhook test check slow mutants bench bench-compare dist
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,6 +17,9 @@ demo: $(READY) ## a chatbot process is killed in the middle of conversations; no
 
 chat: $(READY) ## talk to the demo bot; leave, come back, it remembers
 	@$(BIN)/python -m examples.chat $(ARGS)
+
+webhook: $(READY) ## every update comes twice and the bot is killed: one effect and one answer each
+	@$(BIN)/python -m examples.webhook $(ARGS)
 
 test: $(READY) ## pytest on asyncio and trio, on all cores; of the long proofs a short form
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)

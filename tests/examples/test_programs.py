@@ -54,6 +54,44 @@ def test_a_demo_that_cannot_be_played_gives_status_2(tmp_path: Path) -> None:
     assert "could not be played" in done.stderr
 
 
+WEBHOOK = ("-m", "examples.webhook", "--limit", "10", "--think", "0.03")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_every_update_of_a_killed_webhook_has_one_effect_and_one_answer(backend: str) -> None:
+    done = run(*WEBHOOK, "--backend", backend)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    updates = figure(done.stdout, "updates")
+    assert updates > 40
+    assert figure(done.stdout, "webhook requests") >= 2 * updates
+    assert figure(done.stdout, "waiting at the kill") > 0
+    assert figure(done.stdout, "calls that it failed") > 0
+    assert [figure(done.stdout, name) for name in ("effects", "answers")] == [updates, updates]
+
+
+@pytest.mark.parametrize(
+    ("without", "damage"),
+    [("key", ["doubled", "answered twice"]), ("inbox", ["lost", "unanswered"]), ("outbox", ["lost", "untrue"])],
+)
+def test_a_webhook_without_its_key_or_inbox_or_outbox_is_found_out(without: str, damage: list[str]) -> None:
+    done = run(*WEBHOOK, "--without", without)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert all(figure(done.stdout, name) > 0 for name in damage)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kill_at", ["0.5", "0", "0.1", "0.9"][: effort(1, 4)])
+def test_every_update_of_the_whole_webhook_is_counted_once_wherever_the_kill_falls(kill_at: str) -> None:
+    done = run("-m", "examples.webhook", "--think", "0.05", "--kill-at", kill_at)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert figure(done.stdout, "waiting at the kill") > 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kill_at", ["0.5", "0", "0.1", "0.9"][: effort(1, 4)])
