@@ -7,7 +7,7 @@ submit -> the actor, or its mailbox -> ready queue -> a worker of the crew -> th
 import contextvars
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -40,6 +40,15 @@ class RunningTurn(Generic[A, E]):
     """Monotonic seconds, up to one tick early."""
     cancelled: str | None
     """Why it was cancelled, if it was and has not returned yet."""
+
+
+class Load(Protocol):
+    """Messages of users that wait, over all actors, and their bytes."""
+
+    @property
+    def messages(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
 
 
 class Scheduler(Generic[A, E]):
@@ -297,6 +306,11 @@ class Scheduler(Generic[A, E]):
     def totals(self) -> tuple[int, int]:
         """Messages of users that wait, over all actors, and their bytes."""
         return self._supervision.messages, self._supervision.size_bytes
+
+    @property
+    def load(self) -> Load:
+        """The same as it changes, for who looks with each message."""
+        return self._supervision
 
     def waiting(self, actor: A) -> list[E]:
         """What waits, in the order in which it would run if nothing else came: control first."""

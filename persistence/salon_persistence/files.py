@@ -16,9 +16,25 @@ from salon_persistence.errors import StoreInUse, StoreUnavailable
 PRIVATE = 0o600
 
 
+class _Process:
+    """Asked for its id with each message: the system takes 0.6 µs to tell it, and it changes in a fork only."""
+
+    __slots__ = ("id",)
+
+    def __init__(self) -> None:
+        self.look()
+        os.register_at_fork(after_in_child=self.look)
+
+    def look(self) -> None:
+        self.id = os.getpid()
+
+
+_process = _Process()
+
+
 def process_id() -> int:
     """Of the process that asks; a forked child gets another answer."""
-    return os.getpid()
+    return _process.id
 
 
 def real_path(path: str | Path) -> Path:

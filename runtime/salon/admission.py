@@ -24,7 +24,7 @@ from salon.resident import Resident
 from salon.session import Session
 from salon.ticket import Ticket
 from salon.turn_envelope import TurnEnvelope
-from salon_actors import SchedulerClosed
+from salon_actors import Phase, SchedulerClosed
 from salon_persistence import codec
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 RATES_FORGOTTEN_S = 60.0
 """Seconds between looks for rates that nobody uses any more."""
+IDLE = Phase.IDLE
+CLOSING = "The runtime is closing: nothing more is admitted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,10 @@ class Admission:
         self._counters = counters
         self._settings = settings
         self._forgetting = Forgetting(host, clock, limits.rates, RATES_FORGOTTEN_S)
+        self._crashed = mishaps.parking.remembered
+        self._is_rated = not limits.rates.bound_nothing
         self._message_bytes_max = settings.message_bytes_max
+        self._turn_timeout_s = settings.turn_timeout_s
         self._context_vars = tuple(settings.context_vars)
 
     # A plain ask
@@ -114,17 +119,22 @@ class Admission:
         """
         try:
             handler = _handler(resident.cls, sent)
-            if not handler.is_simple or self._mishaps.parking or not self._limits.rates.bound_nothing:
+            if not handler.is_simple or self._crashed or self._is_rated:
                 return None
             if resident.inbox is not None and resident.inbox.watched is not None:
                 return None
             now = self._monotonic()
             self.check_store(now)
-            deadline = self._deadline(now, timeout_s)
+            deadline = now + (self._turn_timeout_s if timeout_s is None else _positive(timeout_s))
             message, size = self._by_value(handler, sent)
-            self._check_room(resident, size, now)
+            if resident.phase is not IDLE or self._limits.runtime(size) is not None:
+                self._check_room(resident, size, now)
             envelope = self._envelope(handler, message, self._reply(), deadline, size, 1, now)
-            self._submit(resident, envelope)
+            self._scheduler.submit(resident, envelope, bounded=False)
+        except SchedulerClosed:
+            closing = errors.Draining(CLOSING)
+            closing.message = sent
+            raise closing from None
         except errors.SalonError as error:
             error.message = sent
             raise
@@ -284,16 +294,10 @@ class Admission:
         try:
             self._scheduler.submit(resident, envelope, bounded=False)
         except SchedulerClosed:
-            error = errors.Draining("The runtime is closing: nothing more is admitted.")
-            if envelope.sending is None:
-                raise error from None
-            self._intake.abandoned(resident, envelope, error)
+            self._intake.abandoned(resident, envelope, errors.Draining(CLOSING))
 
     def _deadline(self, now: float, timeout_s: float | None) -> float:
-        if timeout_s is None:
-            timeout_s = self._settings.turn_timeout_s
-        elif not 0 < timeout_s < inf:
-            raise ValueError(f"timeout_s is {timeout_s}; it must be above 0.")
+        timeout_s = self._turn_timeout_s if timeout_s is None else _positive(timeout_s)
         frame = RUNNING.get(None)
         if frame is None or frame.over:
             return now + timeout_s
@@ -359,6 +363,12 @@ def _running(resident: Resident) -> TurnEnvelope | None:
     """The message whose turn runs, if one does."""
     envelope = resident.worker.envelope if resident.worker is not None else None
     return envelope if envelope is not None and envelope.mark is None else None
+
+
+def _positive(timeout_s: float) -> float:
+    if not 0 < timeout_s < inf:
+        raise ValueError(f"timeout_s is {timeout_s}; it must be above 0.")
+    return timeout_s
 
 
 def _is_free(resident: Resident) -> bool:

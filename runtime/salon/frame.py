@@ -51,7 +51,7 @@ class Frame:
     """What a Session object reaches through; every use after the turn raises TurnOver."""
 
     __slots__ = (
-        "_draft", "_turn", "checkpoint", "emitted", "emitted_bytes", "envelope", "is_checkpointing", "over", "resident",
+        "_turn", "checkpoint", "draft", "emitted", "emitted_bytes", "envelope", "is_checkpointing", "over", "resident",
         "run_until", "staged", "tools", "writing",
     )  # fmt: skip
 
@@ -59,7 +59,8 @@ class Frame:
         self.resident = resident
         self.envelope = envelope
         self.over = False
-        self._draft = draft
+        self.draft = draft
+        """For the gate: also when the turn is over."""
         self.tools = tools
         self._turn: Turn | None = None
         self.checkpoint: Checkpoint | None = None
@@ -81,11 +82,6 @@ class Frame:
         return self.staged
 
     @property
-    def draft(self) -> Draft:
-        """For the gate: also when the turn is over."""
-        return self._draft
-
-    @property
     def turn(self) -> Turn:
         if self._turn is None:
             self._turn = Turn(self)
@@ -95,11 +91,11 @@ class Frame:
     def state(self) -> BaseModel:
         if self.over:
             self.check("self.state")
-        return self._draft.state
+        return self.draft.state
 
     def replace_state(self, state: BaseModel) -> None:
         self.check("self.state")
-        self._draft.replace(state)
+        self.draft.replace(state)
 
     @property
     def delivery(self) -> Delivery:
@@ -129,8 +125,8 @@ class Frame:
         """Called once the handler has returned, or at the deadline if that comes first."""
         self.over = True
         self._turn = None
-        if self._draft.logs:
-            self._draft.close(self.envelope.turn_id)
+        if self.draft.logs:
+            self.draft.close(self.envelope.turn_id)
 
 
 def current_turn() -> Turn:

@@ -202,7 +202,7 @@ class Gate:
         resident, record = held.resident, held.record
         resident.image.apply(record)
         resident.image.lsn = outcome.lsn
-        if any(delta.cuts for delta in record.logs):
+        if record.logs and any(delta.cuts for delta in record.logs):
             resident.is_short = True
         if held.draft is not None and held.changes is not None:
             resident.committed(held.draft, held.changes.restored)

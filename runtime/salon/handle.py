@@ -114,7 +114,8 @@ class SessionHandle(Generic[S]):
         if key is None and overlap is None and priority == "normal":
             envelope = machinery.admission.admit(resident, message, timeout_s)
             if envelope is not None:
-                return cast(R, await envelope.promise)
+                reply: R = await envelope.promise
+                return reply
         return cast(R, await machinery.asking.ask(resident, message, _how(timeout_s, key, priority, overlap)))
 
     async def tell(

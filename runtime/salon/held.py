@@ -50,11 +50,14 @@ class Held:
 
     def tell(self) -> None:
         """It is durable."""
+        envelope = self.envelope
         if self.error is not None:
             self._show_what_is_kept()
-            self.envelope.fail(self.error, self.status, self.record.version)
-        else:
-            self.envelope.answer(self.reply, self.record.version)
+            envelope.fail(self.error, self.status, self.record.version)
+        elif envelope.sending is not None:
+            envelope.answer(self.reply, self.record.version)
+        elif not envelope.promise.done():
+            envelope.promise.set_result(self.reply)
 
     def _show_what_is_kept(self) -> None:
         """What a turn had emitted when it was cut is kept; its readers shall have seen the same."""

@@ -19,6 +19,7 @@ that were stopped, interrupted or superseded were cut by somebody. `NotApplied`,
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from salon.backoff import Backoff, Uniform
 from salon.errors import SalonError, StateInvalid, TurnFailed
@@ -65,6 +66,11 @@ class Parking:
     def __len__(self) -> int:
         """Sessions that are remembered."""
         return len(self._records)
+
+    @property
+    def remembered(self) -> Mapping[int, Record]:
+        """Them, as they come and go: who has to look with each message keeps this."""
+        return self._records
 
     def rest_s(self, sid: int, now: float) -> float | None:
         """Seconds for which the session is still parked; None: it is not."""

@@ -94,7 +94,8 @@ class Parts:
             watchdog=self.stalls.watchdog,
         )
         scheduler = self.scheduler
-        self.limits = Limits(settings, lambda: scheduler.totals[0], lambda: scheduler.totals[1])
+        load = scheduler.load
+        self.limits = Limits(settings, partial(getattr, load, "messages"), partial(getattr, load, "size_bytes"))
         self.ended = Ended(
             host,
             clock,

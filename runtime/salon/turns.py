@@ -54,6 +54,7 @@ class Turns:
         self.intake = intake
         self.marking = marking
         self.mishaps = mishaps
+        self._crashed = mishaps.parking.remembered
 
     async def handle(self, resident: Resident, envelope: TurnEnvelope, /) -> object:
         """Runs in a context of its own; what it raises is the turn's failure."""
@@ -117,7 +118,8 @@ class Turns:
         reply = self._reply(envelope, value)
         changes = frame.draft.changes(self._state_bytes_max)
         self._counters.turns_done += 1
-        self.mishaps.none(resident)
+        if self._crashed:
+            self.mishaps.none(resident)
         if changes is None and frame.staged is None and not envelope.is_recorded:
             self._counters.turns_unchanged += 1
             envelope.answer(reply)
