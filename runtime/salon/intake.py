@@ -258,7 +258,7 @@ class Intake:
 
     def has_begun(self, row: InboxRow) -> bool:
         """Whether the handler of a row that was found in the inbox may have run."""
-        return row.attempts > 0 and row.number not in self._never_begun
+        return row.attempts > 0 and row.due_us is None and row.number not in self._never_begun
 
     def put_off_deadline(self, sending: Sending, deadline: float) -> None:
         """Whoever has joined gives it more time, in this life of the process."""
@@ -315,7 +315,9 @@ class Intake:
         if envelope.priority != NORMAL:
             marks += self._overtaken(resident)
         if marks:
-            await self._mark(resident, told, sending.attempt, Mail(inbox_started=marks, progress_dropped=dropped))
+            again = [(number, None) for number in dropped]
+            mail = Mail(inbox_started=marks, inbox_put_off=again, progress_dropped=dropped)
+            await self._mark(resident, told, sending.attempt, mail)
         if told:
             envelope.deadline = self.run_deadline(envelope)
         sending.ticket.begin(sending.attempt)
@@ -393,8 +395,19 @@ class Intake:
         sendings = [member.sending for member in envelope.members if member.sending is not None]
         marked = [(s.row.number, s.attempt - 1) for s in sendings if s.row is not None and s.marked >= s.attempt]
         if marked:
-            note = NoteRecord(sid=resident.sid, generation=resident.generation, mail=Mail(inbox_started=marked))
-            self._bridge.commit(note, _let_be)
+            now_us = self._wall.now_us(self._monotonic())
+            again = [(number, now_us) for number, attempts in marked if attempts]
+            self._tell_store(resident, Mail(inbox_started=marked, inbox_put_off=again))
+
+    def put_off(self, resident: Resident, envelope: TurnEnvelope, seconds: float) -> None:
+        """Its attempt has failed, and another one follows: should the process die meanwhile, it was not cut."""
+        due_us = self._wall.now_us(self._monotonic()) + int(seconds * 1_000_000)
+        sendings = [member.sending for member in envelope.members if member.sending is not None]
+        if again := [(sending.row.number, due_us) for sending in sendings if sending.row is not None]:
+            self._tell_store(resident, Mail(inbox_put_off=again))
+
+    def _tell_store(self, resident: Resident, mail: Mail) -> None:
+        self._bridge.commit(NoteRecord(sid=resident.sid, generation=resident.generation, mail=mail), _let_be)
 
 
 def _let_be(outcome: Outcome) -> None:

@@ -108,6 +108,7 @@ class Mishaps:
             if member.sending is not None:
                 member.sending.attempt += 1
                 member.sending.ticket.put_back()
+        self._turns.intake.put_off(resident, envelope, wait_s)
         if sending.row is not None:
             envelope.deadline = self._turns.intake.queue_deadline(envelope)
         self._scheduler.put_back(resident, envelope)

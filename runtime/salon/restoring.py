@@ -3,6 +3,7 @@
 | Its row | Now |
 | --- | --- |
 | never begun | waits again, in the old order |
+| its attempt has failed, attempts left | waits again, until its back-off is over |
 | begun, `on_crash=Retry(…)`, attempts left | waits again, after its back-off; its checkpoint and chunks are dropped |
 | begun, otherwise | a dead letter; its checkpoint is kept, and `on_interrupted` runs |
 | too old | a dead letter |
@@ -114,9 +115,18 @@ class Restoring:
             return
         if self._intake.has_begun(row):
             self._crashed(resident, self._envelope(resident, row, message, handler), row, progress)
-        else:
+            return
+        if row.due_us is None:
             row = replace(row, attempts=0)
-            self._wait(resident, self._envelope(resident, row, message, handler), row)
+        else:
+            self._rest_until(resident, row.due_us)
+        self._wait(resident, self._envelope(resident, row, message, handler), row)
+
+    def _rest_until(self, resident: Resident, due_us: int) -> None:
+        """It waits for another attempt; a wall clock that was set back must not let it wait for ever."""
+        left_s = (due_us - self._marking.now_us()) / 1_000_000
+        if left_s > 0:
+            self._mishaps.rest(resident, min(left_s, BACKOFF_S_MAX))
 
     def _envelope(self, resident: Resident, row: InboxRow, message: Message[Any], handler: Handler) -> TurnEnvelope:
         envelope = TurnEnvelope(
