@@ -242,14 +242,11 @@ class SessionHandle(Generic[S]):
             ReplayIncomplete: Outcomes behind `after` are not kept any more: read the history, and watch anew.
             SalonError: The runtime closes, or the session cannot be reached.
         """
-        return self._watched(after)
+        return self._machinery.intake.watch(self._enter_to_watch, after)
 
-    async def _watched(self, after: int | None) -> AsyncIterator[TurnEvent[Any]]:
+    async def _enter_to_watch(self) -> Resident:
         self._machinery.check_running()
-        resident = await self._enter()
-        watch = self._machinery.intake.watch(resident, after)
-        async for event in watch:
-            yield event
+        return await self._enter()
 
     async def _told(self, message: Message[Any], how: How) -> Ticket | Recorded:
         machinery = self._machinery

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -114,11 +114,11 @@ class Intake:
         if sending is not None:
             self._ended.keep(sending.ticket)
 
-    def watch(self, resident: Resident, after: int | None) -> SessionWatch:
-        """All turns of the session from now on."""
+    def watch(self, enter: Callable[[], Awaitable[Resident]], after: int | None) -> SessionWatch:
+        """All turns of a session, from when the first event is asked for."""
 
         async def opening() -> Broadcast:
-            return self._broadcast(resident)
+            return self._broadcast(await enter())
 
         return SessionWatch(opening, after)
 

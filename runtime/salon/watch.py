@@ -26,7 +26,10 @@ class Broadcast:
     To be touched on the host loop only.
     """
 
-    __slots__ = ("_bytes_max", "_first_missed", "_next", "_tickets", "_turns_max", "_watches", "bell", "floor", "loss")
+    __slots__ = (
+        "__weakref__", "_bytes_max", "_first_missed", "_next", "_tickets", "_turns_max", "_watches", "bell", "floor",
+        "loss",
+    )  # fmt: skip
 
     def __init__(self, host: HostLoop, version: int, *, turns_max: int = 100, bytes_max: int = 1_000_000) -> None:
         """Empty.
