@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chat webhook test check slow mutants bench bench-compare dist
+.PHONY: help demo chat webhook streaming test check slow mutants bench bench-compare dist
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -20,6 +20,9 @@ chat: $(READY) ## talk to the demo bot; leave, come back, it remembers
 
 webhook: $(READY) ## every update comes twice and the bot is killed: one effect and one answer each
 	@$(BIN)/python -m examples.webhook $(ARGS)
+
+streaming: $(READY) ## a phone loses its connection and reads on, a stop button, a tablet that watches
+	@$(BIN)/python -m examples.streaming $(ARGS)
 
 test: $(READY) ## pytest on asyncio and trio, on all cores; of the long proofs a short form
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)

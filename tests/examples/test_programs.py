@@ -82,6 +82,29 @@ def test_a_webhook_without_its_key_or_inbox_or_outbox_is_found_out(without: str,
     assert all(figure(done.stdout, name) > 0 for name in damage)
 
 
+STREAMING = ("-m", "examples.streaming", "--limit", "6", "--token", "0.01")
+STREAMED = ["tokens missing", "tokens repeated", "screens that differ", "transcripts that differ", "other outcomes"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_phone_that_loses_its_connection_shows_what_is_kept_and_no_more(backend: str) -> None:
+    done = run(*STREAMING, "--backend", backend)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert [figure(done.stdout, name) for name in STREAMED] == [0, 0, 0, 0, 0]
+    assert figure(done.stdout, "answers") == figure(done.stdout, "times the model was asked") > 20
+    assert figure(done.stdout, "connections lost") > 15
+    assert figure(done.stdout, "answers stopped") > 4
+
+
+def test_a_phone_that_comes_back_without_its_cursor_is_found_out() -> None:
+    done = run(*STREAMING, "--without", "cursor")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert figure(done.stdout, "tokens repeated") > 15
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kill_at", ["0.5", "0", "0.1", "0.9"][: effort(1, 4)])
