@@ -228,13 +228,14 @@ class MemoryStore:
         file = self.file
         try:
             write = prepare(record, file.lsn + 1, file.sid + 1)
-            file.lsn, file.sid = last_numbers(write, file.sid)  # Used up even if it is refused now, as in SQLite.
-            _, sid, lsn, body, extras = write
+            extras = write[4]
+            if extras is None and isinstance(record, TurnRecord):
+                file.lsn += 1  # Used up even if it is refused now, as in SQLite.
+                return self._stand(record, record.sid, file.lsn, write[3])
+            file.lsn, file.sid = last_numbers(write, file.sid)
             if isinstance(record, NoteRecord):
                 return self._note(record, extras)
-            if extras is None:
-                return self._stand(record, sid, lsn, body)
-            return self._deliver(write, extras)
+            return self._deliver(write, extras or Extras(False))
         except StoreError as error:
             return Refused(error)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from salon_persistence.errors import RecordRefused
-from salon_persistence.journal import encode_turn
+from salon_persistence.journal import encode_turn, touches_row
 from salon_persistence.parcel import Parcel, pack
 from salon_persistence.records import NoteRecord, Record, TurnRecord
 
@@ -12,8 +12,10 @@ from salon_persistence.records import NoteRecord, Record, TurnRecord
 class Extras(NamedTuple):
     """What a plain turn has not."""
 
-    parcel: Parcel | None
-    children: Sequence["Write"]
+    stands_alone: bool
+    """It is no turn, or changes more of its session's row than where it stands: no statement for many will do."""
+    parcel: Parcel | None = None
+    children: Sequence["Write"] = ()
 
 
 Write: TypeAlias = tuple[Record, int, int, bytes, Extras | None]
@@ -30,15 +32,10 @@ def prepare(record: Record, lsn: int, new_sid: int) -> Write:
         RecordRefused: It has no bytes, or is no record.
     """
     if isinstance(record, NoteRecord):
-        if record.sid <= 0:
-            raise RecordRefused("A note is one of a session that is there.")
-        return record, record.sid, lsn, b"", Extras(pack(record, record.mail, record.sid, ()), ())
+        return _note(record, lsn)
     sid = record.sid
-    if record.created is not None and sid == 0 and record.version == 1:
-        sid = new_sid
-        new_sid += 1
-    elif record.created is not None or sid == 0:
-        raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
+    if touches_row(record) or not sid:
+        return _standing_alone(record, lsn, new_sid)
     body = encode_turn(record, sid)
     if record.mail is None and not record.children:
         return record, sid, lsn, body, None
@@ -50,9 +47,25 @@ def last_numbers(write: Write, sid: int) -> tuple[int, int]:
     record, own_sid, lsn, _, extras = write
     if extras is not None and extras.children:
         _, sid, lsn, _, _ = extras.children[-1]
-    elif not record.sid:
-        sid = own_sid
-    return lsn, sid
+        return lsn, sid
+    return lsn, sid if record.sid else own_sid
+
+
+def _note(note: NoteRecord, lsn: int) -> Write:
+    if note.sid <= 0:
+        raise RecordRefused("A note is one of a session that is there.")
+    return note, note.sid, lsn, b"", Extras(True, pack(note, note.mail, note.sid, ()))
+
+
+def _standing_alone(record: TurnRecord, lsn: int, new_sid: int) -> Write:
+    sid = record.sid
+    if record.created is not None and sid == 0 and record.version == 1:
+        sid = new_sid
+        new_sid += 1
+    elif record.created is not None or sid == 0:
+        raise RecordRefused("A record creates a session at version 1 without a sid, or continues one with it.")
+    body = encode_turn(record, sid)
+    return record, sid, lsn, body, _extras(record, sid, lsn + 1, new_sid)._replace(stands_alone=True)
 
 
 def _extras(record: TurnRecord, sid: int, lsn: int, new_sid: int) -> Extras:
@@ -62,4 +75,4 @@ def _extras(record: TurnRecord, sid: int, lsn: int, new_sid: int) -> Extras:
             raise RecordRefused("A child is a session that its record creates, and has no children of its own.")
         children.append(prepare(child, lsn + number, new_sid + number))
     sids = [write[1] for write in children]
-    return Extras(pack(record, record.mail, sid, sids) if record.mail is not None else None, children)
+    return Extras(False, pack(record, record.mail, sid, sids) if record.mail is not None else None, children)

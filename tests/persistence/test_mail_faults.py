@@ -19,7 +19,7 @@ from tests.persistence.mail_conformance import letter, loaded, message, note, ou
 from tests.persistence.places import MemoryPlace, SqlitePlace
 from tests.persistence.sessions import created, turn
 
-NUMBERS = range(1, 6)
+NUMBERS = range(1, 4)
 
 
 @dataclass

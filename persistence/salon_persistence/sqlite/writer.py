@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from salon_persistence.errors import StoreError, StoreFailed, StoreUnavailable
-from salon_persistence.journal import touches_row
 from salon_persistence.parcel import undelivered
 from salon_persistence.records import NoteRecord, Record, SnapshotRecord, TurnRecord
 from salon_persistence.sqlite import faults
@@ -100,7 +99,10 @@ class Writer:
                 refused[index] = Refused(error)
                 continue
             writes.append(write)
-            lsn, sid = last_numbers(write, sid)
+            if write[4] is None:
+                lsn += 1
+            else:
+                lsn, sid = last_numbers(write, sid)
         if not writes:
             return list(refused.values())
         outcomes = self._write(writes, replace(self._next_marks(), lsn=lsn, sid=sid))
@@ -195,7 +197,7 @@ class Writer:
         pile = Pile(self._connection)
         for write in writes:
             record, sid, lsn, body, extras = write
-            if not isinstance(record, TurnRecord) or touches_row(record):
+            if (extras is not None and extras.stands_alone) or not isinstance(record, TurnRecord):
                 outcomes.append(apply(self._connection, write, pile))
                 if isinstance(record, TurnRecord):
                     heads[sid] = lsn
