@@ -72,7 +72,7 @@ class Mishaps:
             return True
         if envelope.sending is not None and not has_begun:
             return self._not_begun(resident, envelope, envelope.sending, error)
-        policy = envelope.handler.on_error if is_crash(error) else "fail"
+        policy = envelope.handler.on_error if isinstance(error, errors.TurnFailed | errors.StateInvalid) else "fail"
         self._count(resident, error)
         if isinstance(policy, Retry) and self._again(resident, envelope, policy):
             return True

@@ -11,9 +11,10 @@ While a session is watched, a success does not give its budget back: every secon
 crashes a minute are five crashes a minute, as in OTP's restart intensity.
 
 What counts are failures of the session's own code and state: `TurnFailed`, `StateInvalid`, and a turn that the process
-died in. What does not: `Refused` is an answer. `TurnTimeout` is mostly a slow model, and bounds itself in time. Turns
-that were stopped, interrupted or superseded were cut by somebody. `NotApplied`, `OutcomeUnknown`, `Fenced` and
-`StoreUnavailable` are troubles of the store, the same for all sessions. `Draining` is no failure.
+died in. What does not: an error of ours that says "later" and was let out by the handler. `Refused` is an answer.
+`TurnTimeout` is mostly a slow model, and bounds itself in time. Turns that were stopped, interrupted or superseded were
+cut by somebody. `NotApplied`, `OutcomeUnknown`, `Fenced` and `StoreUnavailable` are troubles of the store, the same for
+all sessions. `Draining` is no failure.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ FORGOTTEN_AT_ONCE = 8
 
 
 def is_crash(error: SalonError) -> bool:
-    """Whether a turn that ended with this counts against its session; a turn that the process died in does."""
-    return isinstance(error, TurnFailed | StateInvalid)
+    """Whether a turn that ended with this counts against its session; a turn that the process died in does.
+
+    A handler that lets an error of ours out, which says that the same may succeed later, has met a store in trouble
+    or a session that is busy: that is no fault of its own.
+    """
+    if isinstance(error, TurnFailed):
+        return not (isinstance(error.__cause__, SalonError) and error.__cause__.retryable)
+    return isinstance(error, StateInvalid)
 
 
 class Record:

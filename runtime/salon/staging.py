@@ -32,6 +32,21 @@ class StagedTell:
     """Why it cannot be delivered, if it cannot."""
 
 
+class Going:
+    """How much of one turn goes to each receiver."""
+
+    def __init__(self) -> None:
+        self._to: dict[ByPublicId, tuple[int, int]] = {}
+
+    def to(self, address: ByPublicId) -> tuple[int, int]:
+        """Messages, and their bytes."""
+        return self._to.get(address, (0, 0))
+
+    def add(self, address: ByPublicId, size_bytes: int) -> None:
+        messages, known_bytes = self.to(address)
+        self._to[address] = messages + 1, known_bytes + size_bytes
+
+
 @dataclass(slots=True)
 class StagedChild:
     """A session that comes to be with this turn."""

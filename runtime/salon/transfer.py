@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from salon import errors
 from salon.closing import StagedRows
 from salon.deliver import deliverer_for
-from salon.staging import Staged, StagedChild, StagedTell
+from salon.staging import Going, Staged, StagedChild, StagedTell
 from salon.turn_id import turn_id
 from salon_persistence.records import DeadLetterRow, InboxRow, TurnRecord
 from salon_persistence.store import ByPublicId
@@ -38,6 +38,16 @@ if TYPE_CHECKING:
     from salon_persistence.store import Applied
 
 logger = logging.getLogger("salon")
+
+UNUSABLE = (
+    errors.Corrupt,
+    errors.SchemaTooNew,
+    errors.StateInvalid,
+    errors.SessionParked,
+    errors.TurnFailed,
+    errors.ConfigurationError,
+)
+"""What keeps a receiver from coming into memory, other than the store: it is not the sender's fault."""
 
 
 class Transfers:
@@ -113,26 +123,38 @@ class Transfers:
     # When it ends
 
     async def resolve(self, staged: Staged, sender: Resident) -> None:
-        """Find the receivers; one that cannot take its message makes a dead letter, and the sender's turn stands."""
+        """Find the receivers; one that cannot take its message makes a dead letter, and the sender's turn stands.
+
+        Raises:
+            StoreUnavailable, Draining: One could not be looked for.
+        """
+        going = Going()
         for tell in staged.tells:
             tell.child = staged.child_of(tell.address.public_id)
-            if tell.child is not None:
-                continue
             try:
-                tell.receiver = await self._door.enter(None, tell.address, tell.principal)
+                if tell.child is None:
+                    tell.receiver = await self._door.enter(None, tell.address, tell.principal)
             except errors.SessionNotFound:
                 tell.lost = "receiver_gone"
-            except (errors.Corrupt, errors.SchemaTooNew, errors.StateInvalid, errors.SessionParked) as error:
+            except UNUSABLE as error:
                 tell.lost = f"receiver_unusable: {type(error).__name__}"
             else:
-                tell.lost = self._refusal(tell.receiver, tell)
+                tell.lost = self._refusal(_class_of(staged, tell), tell, going)
 
-    def _refusal(self, receiver: Resident, tell: StagedTell) -> str | None:
-        if type(tell.message) not in receiver.cls.salon_type.handlers:
+    def _refusal(self, cls: type[Session[Any, Any]], tell: StagedTell, going: Going) -> str | None:
+        """Why it cannot take the message, beside those of this turn that go there too."""
+        if type(tell.message) not in cls.salon_type.handlers:
             return "receiver_without_handler"
-        age_s = self._scheduler.oldest_age(receiver, self._monotonic())
-        full = self._limits.mailbox(len(tell.body), receiver.depth, receiver.waiting_bytes, age_s)
-        return "receiver_full" if full is not None else None
+        size, receiver = len(tell.body), tell.receiver
+        depth, waiting_bytes = going.to(tell.address)
+        age_s = 0.0
+        if receiver is not None:
+            depth, waiting_bytes = depth + receiver.depth, waiting_bytes + receiver.waiting_bytes
+            age_s = self._scheduler.oldest_age(receiver, self._monotonic())
+        if self._limits.mailbox(size, depth, waiting_bytes, age_s) is not None:
+            return "receiver_full"
+        going.add(tell.address, size)
+        return None
 
     def rows(self, staged: Staged, sender: Resident, record: TurnRecord) -> StagedRows:
         """What the record takes along. Numbers are given now, so that their order is that of the commits."""
@@ -174,6 +196,13 @@ class Transfers:
             await self._residents.find(ByPublicId(public_id))
         except errors.SalonError as error:
             logger.warning("salon: a session with messages could not be read: %s", error)
+
+
+def _class_of(staged: Staged, tell: StagedTell) -> type[Session[Any, Any]]:
+    if tell.child is not None:
+        return staged.children[tell.child].cls
+    assert tell.receiver is not None
+    return tell.receiver.cls
 
 
 def _codecs(types: Mapping[str, type[Session[Any, Any]]]) -> dict[type[Message[Any]], MessageCodec[Any]]:

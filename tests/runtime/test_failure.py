@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from salon import (
     Message,
+    RateLimited,
     Refused,
     Runtime,
     SchemaTooNew,
@@ -410,3 +411,18 @@ async def test_messages_of_sessions_that_a_breaker_kept_out_run_when_it_closes(p
         await until(lambda: runtime.stats()["commits"])
         assert [("a", 1), ("a", 2)] == script.began
         assert ["a"] == await lines(await runtime.get(Act, act.session_id))
+
+
+async def test_a_handler_that_lets_out_an_error_that_says_later_is_no_crash_of_its_session(place: Place) -> None:
+    async def meet_a_busy_session(text: str) -> None:
+        raise RateLimited("session", 1.0)
+
+    async with staged(place, **PARKING) as stage:
+        stage.script.before = meet_a_busy_session
+        for _ in range(8):
+            assert TurnFailed is await asked(stage.act.ask(Say(text="x")))
+        assert 0 == stage.runtime.stats()["sessions_parked"]
+
+        letter = await stage.act.tell(Keep(text="y"))  # though what its handler says about failures still counts
+        assert TurnFailed is await ended(letter)
+        assert [("keep", "failed", "RateLimited", 1, 1)] == await stage.letters()
