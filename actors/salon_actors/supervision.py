@@ -182,8 +182,9 @@ class Supervision(Generic[A, E]):
                 continue
             if worker.reason is not None:
                 self._look_whether_stuck(worker, actor, envelope)
-            elif envelope.deadline <= self.now:
-                self.expire(actor, envelope, started=True)
+            if envelope.deadline <= self.now and not worker.is_late:
+                worker.is_late = True
+                self.expire(actor, envelope, started=True)  # also if it was cancelled for something else
                 worker.cancel(DEADLINE, envelope.deadline)
 
     def _look_whether_stuck(self, worker: Worker[A, E], actor: A, envelope: E) -> None:

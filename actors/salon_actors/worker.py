@@ -18,8 +18,8 @@ class Worker(Generic[A, E]):
     """What a worker's task and the supervision know of each other. It is reused only after a clean turn."""
 
     __slots__ = (
-        "absences", "actor", "cancelled_at", "driver", "envelope", "has_slot", "is_reported", "is_under_way", "pause",
-        "reason", "scope", "started_at", "watch",
+        "absences", "actor", "cancelled_at", "driver", "envelope", "has_slot", "is_late", "is_reported",
+        "is_under_way", "pause", "reason", "scope", "started_at", "watch",
     )  # fmt: skip
 
     pause: Reply[None]
@@ -37,6 +37,8 @@ class Worker(Generic[A, E]):
         self.reason: str | None = None
         """Why the turn was cancelled; a worker with a reason takes no further message."""
         self.cancelled_at = inf
+        self.is_late = False
+        """The deadline of the turn has passed, and the behaviour knows. The worker takes no further message then."""
         self.is_reported = False
         """The turn was reported as stuck."""
         self.is_under_way = False

@@ -102,7 +102,7 @@ class Turns:
                 assert frame is not None
                 return self._end(resident, envelope, frame, ending.value)
             if isinstance(ending, Cancelled):
-                if ending.reason in REASONS:
+                if ending.reason in REASONS and not (frame is not None and frame.over):  # or its deadline came first
                     return self._cut(resident, envelope, frame, ending.reason)
                 raise _cancelled(ending)
             raise self._raised(envelope, ending.error, has_begun=frame is not None)
@@ -194,15 +194,20 @@ class Turns:
         return False
 
     def expire(self, resident: Resident, envelope: TurnEnvelope, started: bool, /) -> None:
-        """The deadline passed: the caller is told now, whatever the handler does with its cancellation."""
+        """The deadline passed: the caller is told, whatever the handler does with its cancellation.
+
+        Of a told message as soon as it is out of the inbox: a crash would bring back what nobody expects any more.
+        """
         self._counters.turns_timed_out += 1
         if envelope.frame is not None:
             envelope.frame.close()
         where = "while it ran" if started else "before it began"
         error = errors.TurnTimeout(f"The deadline of {envelope.handler.name} passed {where}; nothing was applied.")
         error.message = envelope.sent
-        if started or not envelope.is_told:
+        if not envelope.is_told:
             envelope.fail(error)
+        elif started:
+            self.intake.leftovers.end_later(resident, envelope, error)
         else:
             self.mishaps.expired(resident, envelope, error)
 
