@@ -171,7 +171,8 @@ async def scene(
     place: Place, cues: Cues, *points: FaultPoint, clock: Clock | None = None, **settings: Any
 ) -> AsyncGenerator[Scene]:
     """Creating the chat is write number 1 of the first life."""
-    quick = {"drain_deadline_s": 5, "probe_interval_s": 0.001, "tick_s": 0.001, "crash_budget": 1000}
+    tick_s = 0.001 if clock is None else 0.05
+    quick = {"drain_deadline_s": 5, "probe_interval_s": 0.001, "tick_s": tick_s, "crash_budget": 1000}
     store = FaultyStore(place.store(), points)
     bounds = Settings.model_validate({**quick, **settings})
     runtime = Runtime(Chat, store=store, deps=cues, settings=bounds, clock=clock or SystemClock())
