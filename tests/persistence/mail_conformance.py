@@ -162,7 +162,11 @@ async def within_a_batch_what_comes_later_is_later(place: Place) -> None:
             note(progress=[ProgressRow(1, CHUNKS, 0, b"first attempt")], steps=[StepRow("t0-1", "a", b"old", 1)]),
             note(progress_dropped=[1], steps_dropped=["t0-1"]),
             note(inbox_started=[(1, 2)], progress=[ProgressRow(1, CHUNKS, 1, b"second attempt")]),
-            note(steps=[StepRow("t0-1", "b", b"new", 2)], dead_letters=[letter("x")]),
+            note(steps=[StepRow("t0-1", "b", b"new", 2)]),
+        )
+        await applied(
+            store,
+            note(dead_letters=[letter("x")]),
             note(2, inbox_added=[message(2, 2)]),
             turn(2, 2, mail=Mail(inbox_settled=[2], dead_letters=[letter("y")])),
             note(dead_letters_dropped=["x", "y"], dead_letters=[letter("x", reason="again")]),
