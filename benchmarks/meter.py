@@ -61,17 +61,26 @@ def take_turns(report: Report, what: str, effort: Effort, cells: Mapping[K, Call
 
 
 async def counted(asks: Sequence[Ask], each: int) -> Sample:
-    """`cpu_us` per ask: a caller for each of `asks`, one in flight per caller, `each` times."""
+    """`cpu_us` per ask: a caller for each of `asks`, one in flight per caller, `each` times.
+
+    Raises:
+        RuntimeError: The asks never suspend, so that all was done before the clock started; see `timed_count`.
+    """
+    ended = 0
 
     async def caller(ask: Ask) -> None:
+        nonlocal ended
         for _ in range(each):
             await ask()
+        ended += 1
 
     began, began_wall = time.process_time(), time.perf_counter()
     async with anyio.create_task_group() as group:
         for ask in asks:
             group.start_soon(caller, ask)
         await checkpoint()  # Starting the callers is not measured.
+        if ended:
+            raise RuntimeError("asks that do not suspend are done before the clock starts")
         began, began_wall = time.process_time(), time.perf_counter()
     done = each * len(asks)
     wall = time.perf_counter() - began_wall

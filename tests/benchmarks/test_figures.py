@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
+import pytest
 from rich.console import Console
 
 from benchmarks import results, table
 from benchmarks.effort import Effort
 from benchmarks.figure import Figure, at_least, at_most, ratio_at_least
-from benchmarks.meter import percentile, take_turns
+from benchmarks.meter import counted, percentile, take_turns, timed_count
 from benchmarks.report import Lines
 
 FIGURE = Figure(row="r", backend="asyncio", case="c", unit="k/s", value=50, low=40, high=60, target=at_least(45))
@@ -71,3 +73,14 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
     ranked = [float(value) for value in range(1, 101)]
 
     assert (percentile(ranked, 0.5), percentile(ranked, 0.99), percentile([7.0], 0.99)) == (50, 99, 7)
+
+
+def test_asks_that_never_suspend_are_not_said_to_cost_nothing() -> None:
+    async def at_once() -> None:
+        sum(range(1000))
+
+    with pytest.raises(ExceptionGroup) as refused:
+        anyio.run(counted, [at_once], 50)
+
+    assert refused.group_contains(RuntimeError, match="before the clock starts")
+    assert anyio.run(timed_count, [at_once], 50)["cpu_us"] > 1

@@ -17,7 +17,19 @@ from benchmarks.rows import ROWS
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent.parent
-CHEAP = ("actors_ask", "runtime_ask", "store_rows", "durable_ask", "long_session", "cold_start")
+CHEAP = (
+    "actors_ask",
+    "runtime_ask",
+    "store_rows",
+    "durable_ask",
+    "durable_tell",
+    "keyed_ask",
+    "overlap",
+    "chunks",
+    "reaching_out",
+    "long_session",
+    "cold_start",
+)
 
 
 class Collected:
