@@ -35,6 +35,23 @@ class Desk:
     attempts: list[int] = field(default_factory=list[int])
     is_deaf: bool = False
     """The process is dead, though its handlers have not returned."""
+    opened: anyio.Event | None = None
+
+    def open(self) -> None:
+        """Let all handlers go on."""
+        self.closed.clear()
+        self._opening().set()
+        self.opened = None
+
+    def _opening(self) -> anyio.Event:
+        self.opened = self.opened or anyio.Event()
+        return self.opened
+
+    def die(self) -> None:
+        """The process does: what its handlers do from now on does not count."""
+        self.is_deaf = True
+        self._opening().set()
+        self.opened = None
 
     def has_begun(self, handlers: int) -> bool:
         """Whether so many have begun."""
@@ -45,8 +62,8 @@ class Desk:
             return
         self.began.append(text)
         self.attempts.append(attempt)
-        while text in self.closed and not self.is_deaf:  # noqa: ASYNC110  # it serves many loops, an event only one
-            await anyio.sleep(0.0005)
+        while text in self.closed and not self.is_deaf:
+            await self._opening().wait()
         if text in self.refused:
             raise Refused("no", text)
         if self.failing[text]:
@@ -149,7 +166,8 @@ async def life(
             yield it
         finally:
             store.release()
-            desk.is_deaf = store.is_dead
+            if store.is_dead:
+                desk.die()
             await runtime.close()
             desk.is_deaf = False
 

@@ -49,7 +49,7 @@ async def test_told_and_asked_messages_run_in_the_order_of_admission(place: Plac
                     await anyio.wait_all_tasks_blocked()
                 else:
                     positions.append((await clerk.tell(Note(text=f"told {number}"))).position)
-            desk.closed.clear()
+            desk.open()
         assert 7 == await (await clerk.tell(Note(text="last"))).wait(5) - 1
         expected = ["first", "told 0", "asked 1", "told 2", "asked 3", "told 4", "asked 5", "last"]
 
@@ -122,7 +122,7 @@ async def test_a_message_begins_only_when_its_attempt_is_durable(place: Place) -
         await clerk.tell(Note(text="first"))
         await until(lambda: desk.began)
         second = await clerk.tell(Note(text="second"))
-        desk.closed.clear()
+        desk.open()
         await it.store.wait_until_stalled()
         await anyio.sleep(0.003)
         assert (["first"], "queued") == (desk.began, await second.status())
@@ -141,7 +141,7 @@ async def test_a_death_right_at_the_mark_leaves_it_begun_or_not(
         await clerk.tell(Note(text="first"))
         await until(lambda: desk.began)
         second = await clerk.tell(message(text="second"))
-        desk.closed.clear()
+        desk.open()
         await until(lambda: it.store.is_dead)
     assert ["first"] == desk.began, "its handler ran though nobody knows that its attempt is durable"
     async with life(place, desk) as it:
