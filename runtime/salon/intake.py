@@ -275,11 +275,13 @@ class Intake:
         return self._wall.now_us(now) + int((deadline - now) * 1_000_000)
 
     def run_deadline(self, envelope: TurnEnvelope) -> float:
-        """Until when its turn may run, if it begins now."""
+        """Until when its turn may run, if it begins now: of merged messages, as long as one of them has time."""
         latest = self._monotonic() + self._turn_timeout_s
-        if envelope.sending is None or envelope.sending.row is None:
-            return min(envelope.deadline, latest)
-        return min(self._told_deadline(envelope), latest)
+        return min(max(map(self._own_deadline, envelope.members)), latest)
+
+    def _own_deadline(self, envelope: TurnEnvelope) -> float:
+        is_told = envelope.sending is not None and envelope.sending.row is not None
+        return self._told_deadline(envelope) if is_told else envelope.deadline
 
     def queue_deadline(self, envelope: TurnEnvelope) -> float:
         """Until when a told message may wait: its own deadline, and the age that its handler allows."""

@@ -5,6 +5,7 @@
 | refused the end of a turn | leaves the inbox as soon as that can be written; only then its callers hear NotApplied |
 | refused the mark of one that was cut or cannot run | is marked again |
 | cannot say | the session is read back: it is recorded, or still there, and then what runs no more has crashed |
+The same holds for one whose handler runs past its deadline: it leaves the inbox first, then its callers are told.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Leftovers:
         self._marking = marking
         self._sleep = clock.sleep
         self._probe_interval_s = settings.probe_interval_s
-        self._refused: dict[TurnEnvelope, None] = {}
+        self._ending: dict[TurnEnvelope, None] = {}
+        """Those that will be told of their end when it is durable."""
 
     def unsettled(self, held: Held, error: errors.SalonError, outcome: Outcome) -> None:
         """The store did not take the end of a message. `error` is what its callers get, if nothing better is known."""
@@ -49,28 +51,30 @@ class Leftovers:
         elif isinstance(outcome, Refused) and held.mark is not None:
             self._marking.submit_again(resident, held.mark)  # before the session is released: it is next
         elif isinstance(outcome, Refused):
-            self._refused[envelope] = None
-            self._host.spawn(self._settle, held, error)
+            self.end_later(resident, envelope, error)
         elif isinstance(outcome, Fenced) and outcome.whole_store:
             envelope.despair(error)  # it is another runtime's now
         else:
             envelope.fail(error)
             self.look_again(resident)
 
+    def end_later(self, resident: Resident, envelope: TurnEnvelope, error: errors.SalonError) -> None:
+        """A told message ends without a trace: its callers hear so once it is out of the inbox and cannot come back."""
+        self._ending[envelope] = None
+        self._host.spawn(self._settle, resident, envelope, error)
+
     def close(self, error: errors.SalonError) -> None:
         """Nothing more will be heard of them in this process: the next life finds them in the inbox."""
-        for envelope in self._refused:
+        for envelope in self._ending:
             envelope.despair(error)
 
-    async def _settle(self, held: Held, error: errors.SalonError) -> None:
-        """Its callers may be told that it was not applied once it cannot come back."""
-        envelope, resident = held.envelope, held.resident
+    async def _settle(self, resident: Resident, envelope: TurnEnvelope, error: errors.SalonError) -> None:
         mail = Mail(inbox_settled=rows_of(envelope), steps_dropped=own_steps(envelope))
         while not isinstance(outcome := await self._noted(resident, mail), Applied):
             if isinstance(outcome, Fenced):
                 return
             await self._sleep(self._probe_interval_s)
-        del self._refused[envelope]
+        self._ending.pop(envelope, None)
         envelope.fail(error)
 
     async def _noted(self, resident: Resident, mail: Mail) -> Outcome:

@@ -89,8 +89,9 @@ class Restoring:
         """Everything in its inbox that this process does not know of yet waits again, or ends."""
         known = resident.inbox.by_number if resident.inbox is not None else {}
         progress = _by_number(stored.progress)
+        others_wait = resident.depth > 0  # it is read back, and what comes back had begun before them
         for row in [row for row in stored.inbox if row.number not in known]:
-            self._restore(resident, row, progress.get(row.number, ()))
+            self._restore(resident, row, progress.get(row.number, ()), first=others_wait)
         if stored.steps:
             self._add_steps(resident, stored.steps)
 
@@ -104,7 +105,9 @@ class Restoring:
         for step in steps:
             inbox.steps.setdefault(step.owner, {})[step.name] = step.body
 
-    def _restore(self, resident: Resident, row: InboxRow, progress: Sequence[ProgressRow]) -> None:
+    def _restore(
+        self, resident: Resident, row: InboxRow, progress: Sequence[ProgressRow], *, first: bool = False
+    ) -> None:
         handler = _handler_of(resident, row)
         try:
             if handler is None:
@@ -114,7 +117,7 @@ class Restoring:
             self._unreadable(resident, row, error)
             return
         if self._intake.has_begun(row):
-            self._crashed(resident, self._envelope(resident, row, message, handler), row, progress)
+            self._crashed(resident, self._envelope(resident, row, message, handler), row, progress, first=first)
             return
         if row.due_us is None:
             row = replace(row, attempts=0)
@@ -144,7 +147,8 @@ class Restoring:
         envelope.deadline = self._intake.queue_deadline(envelope)
         return envelope
 
-    def _wait(self, resident: Resident, envelope: TurnEnvelope, row: InboxRow) -> None:
+    def _wait(self, resident: Resident, envelope: TurnEnvelope, row: InboxRow, *, first: bool = False) -> None:
+        """`first`: at the head, because what came after it waits already."""
         self._counters.messages_restored += 1
         if envelope.deadline <= self._clock.monotonic():
             error = errors.TurnTimeout("Its deadline passed before it began; nothing was applied.")
@@ -153,10 +157,19 @@ class Restoring:
             self._merging.add(resident, envelope, envelope.handler.overlap)
         else:
             self._merging.alone(envelope)
-            self._intake.submit_accepted(resident, envelope)
+            if first:
+                self._scheduler.put_back(resident, envelope)
+            else:
+                self._intake.submit_accepted(resident, envelope)
 
     def _crashed(
-        self, resident: Resident, envelope: TurnEnvelope, row: InboxRow, progress: Sequence[ProgressRow]
+        self,
+        resident: Resident,
+        envelope: TurnEnvelope,
+        row: InboxRow,
+        progress: Sequence[ProgressRow],
+        *,
+        first: bool,
     ) -> None:
         """The process ended while its handler ran, or was about to; or nobody knew whether its turn was applied."""
         if row.number >> COUNT_BITS != self._epoch:
@@ -166,7 +179,7 @@ class Restoring:
         if policy is not None and row.attempts < policy.attempts_max:
             self._counters.turns_retried += 1
             backoff = Backoff(policy.backoff_s, max(policy.backoff_s, BACKOFF_S_MAX))
-            self._wait(resident, envelope, row)
+            self._wait(resident, envelope, row, first=first)
             self._mishaps.rest(resident, backoff.equal_s(row.attempts, self._chance))
             return
         sending.attempt = row.attempts
