@@ -90,10 +90,25 @@ class Restoring:
         known = resident.inbox.by_number if resident.inbox is not None else {}
         progress = _by_number(stored.progress)
         others_wait = resident.depth > 0  # it is read back, and what comes back had begun before them
-        for row in [row for row in stored.inbox if row.number not in known]:
-            self._restore(resident, row, progress.get(row.number, ()), first=others_wait)
+        rows = [row for row in stored.inbox if row.number not in known]
+        followers = self._followers(resident, rows)
+        for row in rows:
+            is_led = row.number in followers
+            self._restore(resident, row, progress.get(row.number, ()), first=others_wait, is_led=is_led)
         if stored.steps:
             self._add_steps(resident, stored.steps)
+
+    def _followers(self, resident: Resident, rows: Sequence[InboxRow]) -> set[int]:
+        """Of messages whose turn was one, all but the first: it has crashed once, and `on_interrupted` runs once."""
+        led: set[str] = set()
+        found: set[int] = set()
+        for row in rows:
+            handler = _handler_of(resident, row)
+            if handler is not None and handler.is_list and self._intake.has_begun(row):
+                if handler.name in led:
+                    found.add(row.number)
+                led.add(handler.name)
+        return found
 
     def arrived(self, resident: Resident, row: InboxRow) -> None:
         """Another session's turn has put it into the inbox."""
@@ -106,7 +121,13 @@ class Restoring:
             inbox.steps.setdefault(step.owner, {})[step.name] = step.body
 
     def _restore(
-        self, resident: Resident, row: InboxRow, progress: Sequence[ProgressRow], *, first: bool = False
+        self,
+        resident: Resident,
+        row: InboxRow,
+        progress: Sequence[ProgressRow],
+        *,
+        first: bool = False,
+        is_led: bool = False,
     ) -> None:
         handler = _handler_of(resident, row)
         try:
@@ -117,7 +138,8 @@ class Restoring:
             self._unreadable(resident, row, error)
             return
         if self._intake.has_begun(row):
-            self._crashed(resident, self._envelope(resident, row, message, handler), row, progress, first=first)
+            envelope = self._envelope(resident, row, message, handler)
+            self._crashed(resident, envelope, row, progress, first=first, is_led=is_led)
             return
         if row.due_us is None:
             row = replace(row, attempts=0)
@@ -170,9 +192,10 @@ class Restoring:
         progress: Sequence[ProgressRow],
         *,
         first: bool,
+        is_led: bool,
     ) -> None:
         """The process ended while its handler ran, or was about to; or nobody knew whether its turn was applied."""
-        if row.number >> COUNT_BITS != self._epoch:
+        if row.number >> COUNT_BITS != self._epoch and not is_led:
             self._mishaps.crashed(resident)
         policy, sending = envelope.handler.on_crash, envelope.sending
         assert sending is not None
@@ -199,7 +222,7 @@ class Restoring:
             (letter,),
             errors.TurnInterrupted("The process ended in the middle of the turn; what it had kept is kept."),
             outcome="interrupted",
-            interrupted=InterruptedTurn(envelope.message, chunks, "crash", row.attempts),
+            interrupted=None if is_led else InterruptedTurn(envelope.message, chunks, "crash", row.attempts),
             checkpoint=_checkpoint_in(resident, progress),
         )
 
