@@ -17,7 +17,7 @@ from tests.runtime.places import Place
 
 BOUND_S = 10
 QUICK = {"drain_deadline_s": 5, "probe_interval_s": 0.001, "tick_s": 0.001, "parked_first_s": 0.001}
-CALM = {"crash_budget": 1000}
+CALM: dict[str, Any] = {"crash_budget": 1000}
 """A test whose process dies often is not about sessions that are parked for that."""
 
 
@@ -52,6 +52,9 @@ class Desk:
         self.is_deaf = True
         self._opening().set()
         self.opened = None
+
+    def has_heard(self, text: str) -> bool:
+        return text in self.began
 
     def has_begun(self, handlers: int) -> bool:
         """Whether so many have begun."""
