@@ -79,7 +79,10 @@ def free_the_journal_often() -> None:
 async def main(store: str, durability: str, round_: int, seed: int) -> None:
     pipe = Pipe(sys.stdout.fileno())
     desk = Desk(anyio.sleep, lambda element: pipe.tell("r", element))
-    settings = Settings.model_validate({"mailbox_messages_max": 1000, "durability": durability})
+    # Its handlers raise on purpose, again and again: sessions must not be parked for it.
+    settings = Settings.model_validate(
+        {"mailbox_messages_max": 1000, "durability": durability, "crash_budget": 1_000_000}
+    )
     async with Runtime(Notebook, store=store, deps=desk, settings=settings) as runtime:
         await Doomed(runtime, pipe, round_, SeededChance(seed)).live()
 
