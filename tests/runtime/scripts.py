@@ -201,6 +201,7 @@ async def _close(runtime: Runtime, clock: Clock | None) -> None:
 
 
 async def _run(clock: VirtualClock) -> None:
+    await anyio.sleep(2)  # nobody has to wait so long where nothing went wrong
     while True:
         await anyio.sleep(0.001)
         await clock.advance(1)

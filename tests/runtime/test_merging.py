@@ -1,4 +1,4 @@
-"""Quick messages become one turn: each sender gets its one reply, each key is recorded, and each may still leave alone."""
+"""Quick messages become one turn: each sender gets its one reply, each key is recorded, each may still leave alone."""
 
 from typing import Any
 
