@@ -19,7 +19,8 @@ from salon.ticket import Ticket
 from salon.turn_envelope import TurnEnvelope
 from salon.watch import Broadcast, SessionWatch
 from salon_actors import SchedulerClosed
-from salon_persistence.records import InboxRow, Mail, NoteRecord
+from salon_persistence import codec
+from salon_persistence.records import CHECKPOINT, CHUNKS, InboxRow, Mail, NoteRecord, ProgressRow
 from salon_persistence.store import Applied, Fenced, Outcome, Refused, Unknown
 
 if TYPE_CHECKING:
@@ -174,13 +175,17 @@ class Intake:
         return resident.is_idle and has_room and envelope.priority == NORMAL and not envelope.handler.is_list
 
     def promote(self, resident: Resident, envelope: TurnEnvelope, deadline: float) -> None:
-        """As `accept`, for one that was asked; if its turn runs, it goes on while that is written."""
+        """As `accept`, for one that was asked; if its turn runs, it goes on while that is written.
+
+        What the turn has shown and kept so far is written along: it was in memory only.
+        """
         sending = envelope.sending
         assert sending is not None
         attempts = sending.attempt if _is_running(resident, envelope) else sending.attempt - 1
         promised = self._write(resident, envelope, self._deadline_us(max(deadline, envelope.deadline)), "", attempts)
         sending.is_promoted = True
-        self._add(resident, envelope, partial(self._promoted, resident, envelope, promised))
+        progress = _progress_of(resident, envelope)
+        self._add(resident, envelope, partial(self._promoted, resident, envelope, promised), progress)
 
     def _write(
         self, resident: Resident, envelope: TurnEnvelope, deadline_us: int | None, overlap: str, attempts: int
@@ -206,10 +211,16 @@ class Intake:
         promise = sending.accepted = self._host.promise()
         return promise
 
-    def _add(self, resident: Resident, envelope: TurnEnvelope, done: Callable[[Outcome], None]) -> None:
+    def _add(
+        self,
+        resident: Resident,
+        envelope: TurnEnvelope,
+        done: Callable[[Outcome], None],
+        progress: Sequence[ProgressRow] = (),
+    ) -> None:
         assert envelope.sending is not None
         assert envelope.sending.row is not None
-        mail = Mail(inbox_added=(envelope.sending.row,))
+        mail = Mail(inbox_added=(envelope.sending.row,), progress=progress)
         self._bridge.commit(NoteRecord(sid=resident.sid, generation=resident.generation, mail=mail), done)
 
     def _accepted(
@@ -418,3 +429,14 @@ def _let_be(outcome: Outcome) -> None:
 
 def _is_running(resident: Resident, envelope: TurnEnvelope) -> bool:
     return resident.worker is not None and resident.worker.envelope is envelope
+
+
+def _progress_of(resident: Resident, envelope: TurnEnvelope) -> Sequence[ProgressRow]:
+    """Of a turn that runs and was not in the inbox so far: its chunks, and its checkpoint."""
+    frame, sending, rows = envelope.frame, envelope.sending, list[ProgressRow]()
+    if sending is not None and (chunks := sending.ticket.unshown()):
+        first = sending.ticket.seq - len(chunks) + 1
+        rows.append(ProgressRow(envelope.number, CHUNKS, first, codec.pack(chunks)))
+    if frame is not None and frame.checkpoint is not None:
+        rows.append(ProgressRow(envelope.number, CHECKPOINT, 0, frame.checkpoint.encode(resident.sid)))
+    return rows
