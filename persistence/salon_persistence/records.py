@@ -188,9 +188,12 @@ class DeadLetterRow:
     priority: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LedgerEntry:
-    """How a message ended, for the sender who asks again: by turn, and by key if it has one."""
+    """How a message ended, for the sender who asks again: by turn, and by key if it has one.
+
+    Not frozen, as a `TurnRecord` is not, and for the same reason; nobody changes it once it is made.
+    """
 
     turn: str
     outcome: str

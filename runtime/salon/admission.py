@@ -340,7 +340,8 @@ class Admission:
 
 def fingerprint_of(handler: Handler, message: Message[Any]) -> bytes:
     """64 bits of what the message says: its name, and its fields but for those that have their defaults."""
-    fields = message.model_dump(mode="python", round_trip=True, by_alias=False, exclude_defaults=True)
+    dump = type(message).__pydantic_serializer__.to_python
+    fields = dump(message, mode="python", round_trip=True, by_alias=False, exclude_defaults=True)
     said = codec.pack([handler.message.salon_name.name, sorted(fields.items())])
     return blake2b(said, digest_size=8).digest()
 

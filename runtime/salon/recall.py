@@ -63,11 +63,8 @@ class Recall:
     def check_room(self, resident: Resident) -> None:
         """Raises CapacityExceeded when the session keeps as many records as it may, all of them young."""
         ledger = resident.image.ledger
-        if ledger is None:
-            return
-        full = self._limits.records(len(ledger), self._age_s(ledger))
-        if full is None:
-            return
+        if ledger is None or len(ledger) < self._records_max:
+            return  # as nearly always: how old the oldest is takes longer to find out than all of this
         self.forget(resident)
         full = self._limits.records(len(ledger), self._age_s(ledger))
         if full is not None:

@@ -181,6 +181,8 @@ class Handler:
 
     def encode_reply(self, value: Any) -> bytes:
         """Raises TypeError or ValueError when it is not what the message promises."""
+        if type(value) is self._plain:
+            return codec.pack(value)
         dumped = self._adapter.dump_python(value, mode="python", round_trip=True, by_alias=False, warnings="error")
         return codec.pack(dumped)
 
