@@ -29,8 +29,8 @@ class Model:
     async def answer(self) -> AsyncGenerator[str]:
         self.asked += 1
         for number, word in enumerate(WORDS):
-            if self.hangs and number == 3:
-                await anyio.sleep_forever()
+            while self.hangs and number == 3:  # noqa: ASYNC110  # one flag serves several event loops
+                await anyio.sleep(0.0005)
             self.said += 1
             yield word
 
@@ -55,11 +55,16 @@ async def bot(
     place: Place, model: Model, *points: FaultPoint
 ) -> AsyncGenerator[tuple[Runtime, FaultyStore, SessionHandle[Conversation]]]:
     store = FaultyStore(place.store(), points)
-    settings = Settings(tick_s=0.001, probe_interval_s=0.001, drain_deadline_s=0.05)
+    settings = Settings(tick_s=0.001, probe_interval_s=0.001, drain_deadline_s=5)
     runtime = Runtime(Bot, store=store, deps=model, settings=settings)
     with anyio.fail_after(10):
-        async with runtime:
+        await runtime.open()
+        try:
             yield runtime, store, await runtime.get_or_create(Bot, name="bot")
+        finally:
+            hangs, model.hangs = model.hangs, False
+            await runtime.close()
+            model.hangs = hangs
 
 
 async def said(session: SessionHandle[Conversation]) -> list[tuple[str, str, bool]]:
