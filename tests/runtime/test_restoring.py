@@ -1,6 +1,7 @@
 """What stood in the inbox when a process ended, and what became of it when the store went wrong: nothing is lost."""
 
 import math
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -380,6 +381,58 @@ async def test_a_message_that_waits_for_a_slot_when_the_runtime_ends_has_not_beg
         two = await it.runtime.get_or_create(Clerk, name="two")
         assert 1 == await (await two.receipt(turn=waiting.turn)).wait(5)
         assert [] == await it.letters()
+
+
+async def test_a_message_whose_mark_is_on_its_way_when_the_runtime_closes_has_not_begun(place: Place) -> None:
+    """Creation, first, second, end of first, mark of second: the fifth write is the mark."""
+    desk = Desk(closed={"first"})
+    async with life(place, desk, FaultPoint("commit", 5, "before", "stall"), drain_deadline_s=0.2) as it:
+        clerk = await it.clerk()
+        await clerk.tell(Note(text="first"))
+        await until(lambda: desk.began)
+        second = await clerk.tell(Note(text="second"))
+        desk.open()
+        await it.store.wait_until_stalled()
+        async with anyio.create_task_group() as group:
+            group.start_soon(it.runtime.close)
+            with pytest.raises(Draining):
+                await second.wait()
+            it.store.release()
+    async with life(place, desk) as it:
+        clerk = await it.clerk()
+        assert 2 == await (await clerk.receipt(turn=second.turn)).wait(5)
+        assert (["first", "second"], [1, 1], []) == (desk.began, desk.attempts, await it.letters())
+
+
+@pytest.mark.parametrize("verb", ["ask", "tell"])
+async def test_what_is_overtaken_before_it_begins_has_not_begun(place: Place, verb: str) -> None:
+    """The scheduler may take either first; of many, some are overtaken."""
+    numbers = range(12)
+    desk = Desk(closed={f"urgent {number}" for number in numbers})
+    async with life(place, desk) as it:
+        clerks = [await it.runtime.create(Clerk, name=str(number)) for number in numbers]
+
+        async def urgent(number: int) -> None:
+            with suppress(SalonError):
+                message = Note(text=f"urgent {number}")
+                send = clerks[number].tell if verb == "tell" else clerks[number].ask
+                await send(message, priority="high")
+
+        async with anyio.create_task_group() as group:
+            for number in numbers:
+                group.start_soon(clerks[number].tell, Note(text=f"normal {number}"))
+                group.start_soon(urgent, number)
+            await until(lambda: all(f"urgent {number}" in desk.began for number in numbers))
+            await anyio.sleep(0.005)
+            it.kill()
+            group.cancel_scope.cancel()
+    overtaken = [number for number in numbers if f"normal {number}" not in desk.began]
+    desk.open()
+    async with life(place, desk) as it:
+        await until(lambda: all(f"normal {number}" in desk.began for number in numbers))
+        letters = Counter(await it.letters())
+        assert overtaken
+        assert letters[("note", "interrupted", 1)] == (12 if verb == "tell" else 0)
 
 
 async def test_who_waits_for_a_told_message_when_the_runtime_closes_is_told_so(place: Place) -> None:
