@@ -19,7 +19,7 @@ WORDS = ("It ", "was ", "a ", "dark ", "night")
 
 
 class Model:
-    """Says its words one by one, and hangs before the fourth; counts how often it was asked."""
+    """Says its words one by one, and hangs before the fourth the first time; counts how often it was asked."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -28,8 +28,9 @@ class Model:
 
     async def answer(self) -> AsyncGenerator[str]:
         self.asked += 1
+        is_first = self.asked == 1
         for number, word in enumerate(WORDS):
-            while self.hangs and number == 3:  # noqa: ASYNC110  # one flag serves several event loops
+            while self.hangs and is_first and number == 3:  # noqa: ASYNC110  # one flag serves several event loops
                 await anyio.sleep(0.0005)
             self.said += 1
             yield word
@@ -95,7 +96,6 @@ async def test_a_cut_answer_is_kept_as_it_was_shown(place: Place, cut: str, told
             if cut == "stop":
                 await session.stop()
             else:
-                model.hangs = False
                 assert "It was a dark night" == await session.ask(Say(text="wait"), overlap="interrupt")
 
         assert [{"stop": TurnStopped, "interrupt": TurnInterrupted}[cut]] == errors
