@@ -66,11 +66,11 @@ class Phone:
                 self._show("[bold red]■ stop[/] ")
                 await self._web.stop(played.chat, turn)
             await self._read(answer, None)
-        self._show(f"[dim]({answer.end})[/]")
+        self._show(f" [dim]({answer.end})[/]")
 
     async def _lose_connection(self) -> None:
         self._played.lost_connections += 1
-        self._show("[bold yellow]⚡[/] ")
+        self._show(" [bold yellow]⚡[/] ")
         await anyio.sleep(AWAY_S * self._chance.random())
 
     async def _read(self, answer: Answer, tokens_max: int | None) -> None:
