@@ -259,7 +259,8 @@ class NotApplied(SalonError):
 class OutcomeUnknown(SalonError):
     """The store cannot say whether the turn was applied; look at the session before asking again.
 
-    Not retryable as it is: a second turn could be applied besides the first.
+    With a key it is retryable: the same key brings what came of the first time. Without one it is not: a second turn
+    could be applied besides the first.
     """
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from salon import errors
 from salon.closing import FAILED, NO_ROWS, entries, forget_steps, settled
+from salon.events import ErrorInfo
 from salon.health import Health
 from salon.held import Held
 from salon.metrics import Counters
@@ -108,7 +109,7 @@ class Gate:
         if error is None:
             reply = envelope.handler.encode_reply(held.reply)
         else:
-            reply = codec.pack([error.code, error.detail]) if isinstance(error, errors.Refused) else b""
+            reply = _told(held, error)
         # A failure that was rolled back is not recorded, so that the same key runs again.
         if held.outcome != FAILED:
             record.ledger = entries(envelope, held.outcome, reply, record.at_us)
@@ -238,6 +239,13 @@ class Gate:
         if resident is not None:
             resident.is_stale = True
         return _caused(errors.OutcomeUnknown("The store cannot say whether the turn was applied."), outcome.error)
+
+
+def _told(held: Held, error: errors.SalonError) -> bytes:
+    """What the record must say of the error beside its outcome, so that who asks later hears the same."""
+    if isinstance(error, errors.Refused):
+        return codec.pack([error.code, error.detail])
+    return codec.pack(ErrorInfo.of(error).model_dump()) if held.status == "dead_lettered" else b""
 
 
 def _caused(error: errors.SalonError, cause: Exception) -> errors.SalonError:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from salon import errors
-from salon.events import Ending
+from salon.events import Ending, ErrorInfo
 from salon.recorded import Recorded
 from salon_persistence import codec
 
@@ -104,8 +104,15 @@ def _ending(resident: Resident, entry: LedgerEntry) -> Ending:
         return Ending.failed(turn, errors.TurnInterrupted("The turn was interrupted."))
     if entry.outcome == "superseded":
         return Ending.failed(turn, errors.TurnSuperseded("A later message took its place."))
-    failed = errors.TurnFailed(entry.message, "an error")
-    return Ending.failed(turn, failed, status="dead_lettered")
+    return Ending.failed(turn, _dead(entry), status="dead_lettered")
+
+
+def _dead(entry: LedgerEntry) -> errors.SalonError:
+    """What its callers were told at the time."""
+    try:
+        return ErrorInfo.model_validate(codec.unpack(entry.reply)).error()
+    except ValueError:
+        return errors.TurnFailed(entry.message, "an error")
 
 
 def _done(resident: Resident, entry: LedgerEntry) -> Ending:

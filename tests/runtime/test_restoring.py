@@ -150,6 +150,8 @@ async def test_a_message_that_does_not_decode_any_more_is_a_dead_letter(
         assert 2 == len(await it.letters())
         clerk = await it.runtime.get_or_create(StrictClerk, name="clerk")
         assert "dead_lettered" == await (await clerk.receipt(turn=turns[1])).status()
+        with pytest.raises(error):
+            await (await clerk.receipt(turn=turns[1])).wait(5)
 
 
 # Deadlines and ages
@@ -173,6 +175,9 @@ async def test_a_told_deadline_counts_over_a_restart(place: Place) -> None:
             await (await clerk.receipt(turn=late.turn)).wait()
         assert ["soon"] == desk.began
         assert {("note", "interrupted", 1), ("note", "expired", 0)} == set(await it.letters())
+    async with life(place, desk, clock=clock) as it:
+        with pytest.raises(TurnTimeout, match="before it began"):  # the record says what its sender was told
+            await (await (await it.clerk()).receipt(turn=late.turn)).wait()
 
 
 async def test_a_message_that_has_waited_for_longer_than_its_age_is_a_dead_letter(place: Place) -> None:
@@ -240,9 +245,12 @@ async def test_a_message_of_which_nobody_knows_whether_it_was_accepted_runs_once
         assert (expected, []) == (await lines_of(await it.clerk()), await it.letters())
 
 
-async def test_a_message_whose_mark_is_refused_waits_for_better_days(place: Place) -> None:
+@pytest.mark.parametrize(("effect", "when"), [("refuse", "instead"), ("unknown", "instead"), ("unknown", "after")])
+async def test_a_message_whose_mark_the_store_did_not_take_waits_for_better_days(
+    place: Place, effect: Any, when: Any
+) -> None:
     desk = Desk(closed={"first"})
-    async with life(place, desk, FaultPoint("commit", 6, "instead", "refuse", times=5)) as it:
+    async with life(place, desk, FaultPoint("commit", 6, when, effect, times=3)) as it:
         clerk = await it.clerk()
         await clerk.tell(Note(text="first"))
         second = await clerk.tell(Note(text="second"))
