@@ -144,6 +144,7 @@ class MemoryStore:
             epoch=file.epoch,
             wall_high_us=file.wall_us,
             clean=clean,
+            sessions=sum(session.row.lifecycle == "active" for session in file.sessions.values()),
             warnings=("Nothing survives this process: the store is memory://.",),
         )
 

@@ -139,6 +139,8 @@ class StoreInfo:
     clean: bool
     """The last owner closed it."""
     warnings: Sequence[str] = ()
+    sessions: int = 0
+    """Active ones when it was opened."""
 
 
 class Store(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -16,6 +17,7 @@ from salon.gate import Gate
 from salon.identity import check_keys
 from salon.info import SessionFacts, deadline_us
 from salon.keys import SessionKeys
+from salon.limits import Limits
 from salon.metrics import Counters
 from salon.resident import Resident
 from salon.session import Session
@@ -27,7 +29,7 @@ from salon_persistence import errors as store_errors
 from salon_persistence.bridge import Bridge
 from salon_persistence.image import SessionImage
 from salon_persistence.records import SessionRow, TurnRecord
-from salon_persistence.store import Applied, ByName, Refused
+from salon_persistence.store import Applied, ByName, Outcome, Refused
 
 
 class Creation:
@@ -44,7 +46,10 @@ class Creation:
         chance: Chance,
         counters: Counters,
         settings: Settings,
+        limits: Limits,
+        sessions: int,
     ) -> None:
+        """`sessions` is how many active ones the store held when it was opened."""
         self._host = host
         self._bridge = bridge
         self._gate = gate
@@ -54,6 +59,9 @@ class Creation:
         self._chance = chance
         self._counters = counters
         self._settings = settings
+        self._limits = limits
+        self._sessions = sessions
+        """Active ones, and those that are being created right now."""
         self._under_way: dict[ByName, Promise[None]] = {}
 
     @asynccontextmanager
@@ -103,20 +111,35 @@ class Creation:
         """Commits a new session.
 
         Raises:
+            CapacityExceeded: There are `sessions_max`.
             NameTaken, StateInvalid, NotApplied, OutcomeUnknown, StoreUnavailable, Fenced: There is no new session
                 (after OutcomeUnknown there may be one).
 
         Cancellation: only the waiting stops; the session may come to be.
         """
+        self.check_room(1)
         record = self.record(cls, keys, facts, state)
         promise = self._host.promise()
-        self._bridge.commit(record, promise.set_result)
+        self._sessions += 1
+        self._bridge.commit(record, partial(self._answered, promise))
         outcome = await promise
         if isinstance(outcome, Refused) and isinstance(outcome.error, store_errors.NameTaken):
             raise translated(outcome.error)
         if not isinstance(outcome, Applied):
             raise self._gate.refusal(None, outcome)
         return self.created(cls, record, outcome.sid, outcome.lsn)
+
+    def _answered(self, promise: Promise[Outcome], outcome: Outcome) -> None:
+        """`created` counts it, if it is there."""
+        self._sessions -= 1
+        promise.set_result(outcome)
+
+    def check_room(self, more: int) -> None:
+        """Raises CapacityExceeded when there is no room for so many more."""
+        full = self._limits.sessions(self._sessions + more - 1)
+        if full is not None:
+            self._counters.over_capacity += 1
+            raise full
 
     def record(
         self, cls: type[Session[Any, Any]], keys: SessionKeys, facts: SessionFacts, state: BaseModel | None
@@ -163,6 +186,7 @@ class Creation:
         """It is durable. `lsn` 0: its journal row is found by its version."""
         assert record.created is not None
         self._counters.created += 1
+        self._sessions += 1
         image = SessionImage()
         image.apply(record)
         image.lsn = lsn

@@ -112,7 +112,19 @@ class Parts:
         self.merging = Merging(host, scheduler, clock, self.intake, turns.expire)
         self.cutting = Cutting(host, scheduler)
         self.recall = Recall(self.residents, self.limits, clock, wall, settings)
-        self.creation = Creation(host, bridge, self.gate, self.residents, clock, wall, chance, counters, settings)
+        self.creation = Creation(
+            host,
+            bridge,
+            self.gate,
+            self.residents,
+            clock,
+            wall,
+            chance,
+            counters,
+            settings,
+            self.limits,
+            store.sessions,
+        )
         self.restoring = Restoring(
             host,
             scheduler,

@@ -180,6 +180,7 @@ class Runtime:
 
         Raises:
             NameTaken: A live session has this name.
+            CapacityExceeded: The store holds `sessions_max` active sessions.
             StateInvalid, ValueError: What was given cannot be stored.
             NotApplied, OutcomeUnknown, StoreUnavailable, Fenced: The store did not take it.
 

@@ -38,7 +38,8 @@ class Settings(BaseModel):
     gate_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
     """Bytes that may wait for the store when a message is admitted; turns that were accepted before may add theirs."""
     sessions_max: int = Field(default=1_000_000, ge=1)
-    """Active sessions of the store; `create` of one more is CapacityExceeded."""
+    """Active sessions of the store; `create` of one more is CapacityExceeded. Turns that create at the same time may
+    exceed it by as many."""
     concurrent_turns_max: int = Field(default=1000, ge=1)
     """Turns that may run at once, over all sessions; one that waits for an ask of its own does not count."""
     rate_per_session: float | None = Field(default=None, gt=0)

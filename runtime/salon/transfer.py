@@ -114,7 +114,8 @@ class Transfers:
         facts: SessionFacts,
         state: BaseModel | None,
     ) -> str:
-        """Stages a new session, and returns its id."""
+        """Stages a new session, and returns its id. Raises CapacityExceeded, StateInvalid, ValueError."""
+        self._creation.check_room(len(frame.staging().children) + 1)
         record = self._creation.record(cls, keys, facts, state)
         child = StagedChild(cls, record)
         frame.staging().children.append(child)

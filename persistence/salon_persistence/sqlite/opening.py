@@ -20,6 +20,9 @@ PAGE_BYTES_MIN = 512
 
 _FAULTY = ((3, 7, 0), (3, 51, 2))
 
+_COUNT = "SELECT count(*) FROM session WHERE deadline_us IS NOT NULL AND lifecycle = 'active'"
+"""By `session_by_deadline`, which holds nothing else: every active session has a deadline. 6 ms for 100 000 of them."""
+
 
 class Ownership(NamedTuple):
     """What taking over the file brought."""
@@ -27,6 +30,8 @@ class Ownership(NamedTuple):
     marks: Marks
     uuid: bytes
     clean: bool
+    sessions: int
+    """Active ones."""
 
 
 def uri(path: Path, parameters: str) -> str:
@@ -136,7 +141,8 @@ def _raise_epoch(connection: sqlite3.Connection, now_us: int) -> Ownership:
     raised = "UPDATE owner SET epoch = ?, wall_us = ?, clean = 0 WHERE id = 1"
     connection.execute(raised, (marks.epoch, marks.wall_us))
     connection.execute("COMMIT")
-    return Ownership(marks, uuid, bool(clean))
+    (sessions,) = connection.execute(_COUNT).fetchone()
+    return Ownership(marks, uuid, bool(clean), sessions)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -214,5 +214,6 @@ class SqliteStore:
             epoch=ownership.marks.epoch,
             wall_high_us=ownership.marks.wall_us,
             clean=ownership.clean,
+            sessions=ownership.sessions,
             warnings=files.permission_warnings(self._path),
         )
