@@ -13,6 +13,7 @@ from salon import errors
 from salon.checkpoint import Checkpoint
 from salon.closing import steps_owner
 from salon.conversation import Conversation
+from salon.replay import kept_form, own_form, size_bytes
 from salon_persistence import codec
 from salon_persistence.records import CHECKPOINT, CHUNKS, Mail, NoteRecord, ProgressRow, StepRow
 from salon_persistence.store import Applied, Outcome
@@ -61,7 +62,8 @@ class Progress:
 
     async def emit(self, frame: Frame, chunk: JsonValue | BaseModel) -> None:
         data = chunk.model_dump(mode="json") if isinstance(chunk, BaseModel) else chunk
-        size = len(data) if isinstance(data, str) else len(codec.pack(data))
+        kept = kept_form(data)
+        size = size_bytes(kept)
         self._check_room(frame, size)
         if frame.checkpoint is None and isinstance(frame.draft.state, Conversation):
             await self.checkpoint(frame)  # whoever sees the answer has said the words before it
@@ -69,7 +71,7 @@ class Progress:
         ticket = self._intake.followed(frame.resident, frame.envelope).ticket
         seq = ticket.emit(data)
         frame.emitted = frame.emitted or []
-        frame.emitted.append(data if isinstance(data, str) else codec.unpack(codec.pack(data)))
+        frame.emitted.append(own_form(kept))
         frame.emitted_bytes += size
         if ticket.durable:
             if frame.writing is None:
