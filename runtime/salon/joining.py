@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from salon import errors
+from salon.events import own_error
 
 if TYPE_CHECKING:
     from salon.intake import Intake
@@ -72,7 +73,10 @@ class Joining:
         if told and sending.row is None:
             self._intake.promote(resident, envelope, deadline)
         if told and sending.accepted is not None:
-            await sending.accepted
+            try:
+                await sending.accepted
+            except errors.SalonError as error:
+                raise own_error(error) from None
         return sending.ticket
 
     def _prolong(self, envelope: TurnEnvelope, sending: Sending, deadline: float) -> None:

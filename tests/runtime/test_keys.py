@@ -284,6 +284,28 @@ async def test_the_later_deadline_counts(place: Place, first: str, waits: bool) 
         assert [2, 2] == found if waits else [1, 1] == found
 
 
+async def test_those_who_joined_a_message_that_was_refused_share_no_error(place: Place) -> None:
+    desk, caught = Desk(), list[NotApplied]()
+    points = FaultPoint("commit", 2, "before", "stall"), FaultPoint("commit", 2, "instead", "refuse")
+    async with life(place, desk, *points) as it:
+        clerk = await it.clerk()
+
+        async def tell() -> None:
+            with pytest.raises(NotApplied) as told:
+                await clerk.tell(Note(text="a"), key="k")
+            caught.append(told.value)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(tell)
+            await it.store.wait_until_stalled()
+            await until(lambda: it.stat("keys_joined") == 2)
+            it.store.release()
+        assert (3, 3, []) == (len(caught), len({*map(id, caught)}), desk.began)
+        await until(lambda: it.runtime.stats()["store_is_well"])
+        assert [1, 1, 1] == await again(it, Note(text="a"), "k")
+
+
 async def test_other_content_under_the_same_key_is_a_conflict(place: Place) -> None:
     desk = Desk(closed={"a"})
     async with life(place, desk) as it:
