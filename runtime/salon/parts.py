@@ -39,6 +39,7 @@ from salon.resident import Resident
 from salon.restoring import Restoring
 from salon.session import Session
 from salon.stalls import Stalls
+from salon.steps import Steps
 from salon.transfer import Transfers
 from salon.turn_envelope import TurnEnvelope
 from salon.turn_id import number_of
@@ -132,6 +133,7 @@ class Parts:
             self.marking,
             self.mishaps,
             self.merging,
+            Steps(host, self.intake, clock, wall, settings),
             clock,
             chance,
             counters,

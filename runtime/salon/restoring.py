@@ -31,7 +31,7 @@ from salon.turn_envelope import TurnEnvelope
 from salon.turn_id import COUNT_BITS, turn_id
 from salon_persistence import codec
 from salon_persistence import errors as store_errors
-from salon_persistence.records import CHECKPOINT, CHUNKS, InboxRow, ProgressRow, StepRow, StoredSession
+from salon_persistence.records import CHECKPOINT, CHUNKS, InboxRow, ProgressRow, StoredSession
 
 if TYPE_CHECKING:
     from salon.chance import Chance
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from salon.metrics import Counters
     from salon.mishap import Mishaps
     from salon.resident import Resident
+    from salon.steps import Steps
     from salon_actors import Clock, HostLoop, Scheduler
 
 logger = logging.getLogger("salon")
@@ -68,6 +69,7 @@ class Restoring:
         marking: Marking,
         mishaps: Mishaps,
         merging: Merging,
+        steps: Steps,
         clock: Clock,
         chance: Chance,
         counters: Counters,
@@ -79,6 +81,7 @@ class Restoring:
         self._marking = marking
         self._mishaps = mishaps
         self._merging = merging
+        self._steps = steps
         self._clock = clock
         self._chance = chance
         self._counters = counters
@@ -91,34 +94,32 @@ class Restoring:
         progress = _by_number(stored.progress)
         others_wait = resident.depth > 0  # it is read back, and what comes back had begun before them
         rows = [row for row in stored.inbox if row.number not in known]
-        followers = self._followers(resident, rows)
+        followers = self._followers(resident, rows, progress)
         for row in rows:
             is_led = row.number in followers
             self._restore(resident, row, progress.get(row.number, ()), first=others_wait, is_led=is_led)
         if stored.steps:
-            self._add_steps(resident, stored.steps)
+            self._steps.restore(resident, stored.steps)
 
-    def _followers(self, resident: Resident, rows: Sequence[InboxRow]) -> set[int]:
-        """Of messages whose turn was one, all but the first: it has crashed once, and `on_interrupted` runs once."""
-        led: set[str] = set()
-        found: set[int] = set()
+    def _followers(
+        self, resident: Resident, rows: Sequence[InboxRow], progress: Mapping[int, Sequence[ProgressRow]]
+    ) -> set[int]:
+        """Of messages whose turn was one, all but the one that led it: `on_interrupted` runs once, for that one.
+
+        Progress is kept under the number of the one that led; if there is none, the first will do.
+        """
+        merged: dict[str, list[int]] = {}
         for row in rows:
             handler = _handler_of(resident, row)
             if handler is not None and handler.is_list and self._intake.has_begun(row):
-                if handler.name in led:
-                    found.add(row.number)
-                led.add(handler.name)
-        return found
+                merged.setdefault(handler.name, []).append(row.number)
+        leaders = {next((n for n in numbers if n in progress), numbers[0]) for numbers in merged.values()}
+        return {number for numbers in merged.values() for number in numbers} - leaders
 
     def arrived(self, resident: Resident, row: InboxRow) -> None:
         """Another session's turn has put it into the inbox."""
         if resident.inbox is None or row.number not in resident.inbox.by_number:
             self._restore(resident, row, ())
-
-    def _add_steps(self, resident: Resident, steps: Sequence[StepRow]) -> None:
-        inbox = self._intake.inbox_of(resident)
-        for step in steps:
-            inbox.steps.setdefault(step.owner, {})[step.name] = step.body
 
     def _restore(
         self,
