@@ -11,6 +11,7 @@ from pydantic import field_validator
 
 from salon import (
     Draining,
+    Fenced,
     Interrupted,
     MessageInvalid,
     NoHandler,
@@ -320,6 +321,33 @@ async def test_a_turn_of_whose_end_nobody_knows_has_one_fate(
         assert expected == await lines_of(clerk)
         assert ([] if expected else [("note", "interrupted", 1)]) == await it.letters()
         assert 0 == it.stat("sessions_parked")
+
+
+@pytest.mark.parametrize("message", [Note, Stubborn])
+@pytest.mark.parametrize("write", [1, 2])
+async def test_a_message_whose_session_another_one_has_written_has_one_fate(
+    place: Place, write: int, message: type[Note] | type[Stubborn]
+) -> None:
+    """The first write to the session accepts it, the second is the end of its turn."""
+    desk = Desk()
+    async with life(place, desk, FaultPoint("commit", write, "instead", "fence", sid=1)) as it:
+        clerk = await it.clerk()
+        if write == 1:
+            with pytest.raises(Fenced):
+                await clerk.tell(message(text="a"))
+            expected: list[str] = []
+        else:
+            receipt = await clerk.tell(message(text="a"))
+            with suppress(Fenced, TurnInterrupted):
+                await receipt.wait(5)
+            with suppress(TurnInterrupted):
+                await (await clerk.receipt(turn=receipt.turn)).wait(5)
+            expected = ["a"] if message is Stubborn else []
+        letters = [("note", "interrupted", 1)] if write == 2 and message is Note else []
+        assert (expected, letters) == (await lines_of(clerk), await it.letters())
+        assert len(expected) + 1 == await (await clerk.tell(Note(text="b"))).wait(5)
+    async with life(place, desk) as it:
+        assert ([*expected, "b"], letters) == (await lines_of(await it.clerk()), await it.letters())
 
 
 @pytest.mark.parametrize(("effect", "when"), [("refuse", "instead"), ("unknown", "instead"), ("unknown", "after")])
