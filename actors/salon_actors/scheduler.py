@@ -183,10 +183,13 @@ class Scheduler(Generic[A, E]):
         else:
             self._supervision.put(actor, envelope)
 
-    def submit_control(self, actor: A, envelope: E) -> None:
+    def submit_control(self, actor: A, envelope: E, *, first: bool = False) -> None:
         """Let something happen between turns, ahead of the messages of users and without a bound.
 
         It sets the envelope's priority, and runs for a suspended actor too.
+
+        Args:
+            first: Ahead of other control messages too; also from within `Behaviour.finish`.
 
         Raises:
             SchedulerClosed: Not open; nothing was accepted.
@@ -194,7 +197,10 @@ class Scheduler(Generic[A, E]):
         if not self._crew.is_open:
             raise SchedulerClosed
         envelope.priority = CONTROL
-        self._supervision.put(actor, envelope)
+        if first:
+            self._supervision.put_back(actor, envelope)
+        else:
+            self._supervision.put(actor, envelope)
         if actor.phase is IDLE or actor.phase is SUSPENDED:
             self._crew.make_ready(actor)
 

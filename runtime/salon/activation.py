@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from salon import errors
@@ -51,6 +51,9 @@ class Residents:
         """Told of every session that comes into memory or is read back, with what the store held of it."""
         self._activating: dict[Address, Promise[Resident | None]] = {}
         self._reloading: dict[int, Promise[None]] = {}
+
+    def __iter__(self) -> Iterator[Resident]:
+        return iter(tuple(self._by_id.values()))
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -144,9 +144,19 @@ class Intake:
     def close(self) -> None:
         """Nothing more will be heard of in this process."""
         self._ended.clear()
+        for resident in self._residents:
+            self._lose(resident)
         self.leftovers.close(errors.Draining("The runtime closed before the end of the turn was durable."))
         for broadcast in self._watched:
             broadcast.close(errors.Draining("The runtime is closed."))
+
+    def _lose(self, resident: Resident) -> None:
+        """Whoever still waits for a message of this session hears that this process will not tell."""
+        inbox = resident.inbox
+        for envelope in tuple(inbox.by_number.values()) if inbox is not None else ():
+            error = errors.Draining("The runtime closed before the end of the turn was durable.")
+            error.message = envelope.sent
+            envelope.despair(error)
 
     # Into the inbox
 

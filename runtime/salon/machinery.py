@@ -133,7 +133,7 @@ class Machinery(Parts):
                 stack.callback(self._end)
                 stack.push_async_callback(self._close_store)
                 stack.callback(self.intake.close)
-                stack.push_async_callback(self.outbox.close)
+                stack.push_async_callback(self._in_time, self.outbox.close)
                 stack.push_async_callback(self.scheduler.close)
                 self.merging.flush()
                 await self._in_time(self.scheduler.wait_idle)

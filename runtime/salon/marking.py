@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ from salon.held import Held
 from salon.mark import InterruptedTurn, Mark, Reason
 from salon.resident import Resident
 from salon.turn_envelope import TurnEnvelope
-from salon_actors import Ending, HostLoop, Returned, SchedulerClosed
+from salon_actors import Ending, HostLoop, Raised, Returned, SchedulerClosed
 from salon_persistence.records import DeadLetterRow
 
 if TYPE_CHECKING:
@@ -116,15 +117,18 @@ class Marking:
         self.submit(resident, Mark(envelope, outcome, lambda: error, interrupted, checkpoint, letters))
 
     def submit(self, resident: Resident, mark: Mark) -> None:
-        envelope = TurnEnvelope(mark, self._host.promise(), deadline=inf)  # bounded by what on_interrupted may take
-        envelope.deadline = self._monotonic() + self._turn_timeout_s
+        """It waits without a deadline, for the message has no other end.
+
+        Of a turn that had begun it goes first: what it has put into a checkpoint stands over the present version.
+        """
+        envelope = TurnEnvelope(mark, self._host.promise(), deadline=inf)
         envelope.handler = cast("Handler", MarkHandler(f"{resident.cls.__name__}.on_interrupted"))
         envelope.carried = ()
         envelope.number = mark.envelope.number
         envelope.frame = envelope.sending = envelope.doom = None
         envelope.mark = mark
         try:
-            self._scheduler.submit_control(resident, envelope)
+            self._scheduler.submit_control(resident, envelope, first=mark.interrupted is not None or mark.is_refused)
         except SchedulerClosed:  # its row is still in the inbox: the next life marks it
             self.abandoned(mark)
 
@@ -132,8 +136,10 @@ class Marking:
         """The store has refused its commit: once more, a moment later, and nothing else of the session before."""
         self.submit(resident, replace(mark, is_refused=True))
 
-    async def ready(self, resident: Resident, mark: Mark) -> None:
+    async def ready(self, resident: Resident, envelope: TurnEnvelope, mark: Mark) -> None:
         """Return when the session stands where the store says. The turn waits for that here, ahead of all others.
+
+        What `on_interrupted` may take is bounded from then on.
 
         Raises:
             SalonError: It cannot be read back.
@@ -147,10 +153,13 @@ class Marking:
                 if not error.retryable:
                     raise
                 await self._sleep(self._probe_interval_s)
+        envelope.deadline = self._monotonic() + self._turn_timeout_s
 
-    def abandoned(self, mark: Mark) -> None:
-        """The runtime closes before the mark could be made."""
-        error = errors.Draining("The runtime closed before the end of the turn was durable.")
+    def abandoned(self, mark: Mark, cause: Ending | None = None) -> None:
+        """The runtime closes, or the session cannot be read back: the next life makes the mark."""
+        error: errors.SalonError = errors.Draining("The runtime closed before the end of the turn was durable.")
+        if isinstance(cause, Raised) and isinstance(cause.error, errors.SalonError):
+            error = copy(cause.error)
         error.message = mark.envelope.sent
         mark.envelope.despair(error)
 
@@ -159,7 +168,7 @@ class Marking:
         mark = envelope.mark
         assert mark is not None
         if frame is None:  # the session could not be read back, or the runtime closes
-            self.abandoned(mark)
+            self.abandoned(mark, ending)
             return True
         draft, changes = self._kept(resident, mark, frame, ending)
         error = mark.error()

@@ -59,7 +59,7 @@ class Turns:
     async def handle(self, resident: Resident, envelope: TurnEnvelope, /) -> object:
         """Runs in a context of its own; what it raises is the turn's failure."""
         if envelope.mark is not None:
-            await self.marking.ready(resident, envelope.mark)
+            await self.marking.ready(resident, envelope, envelope.mark)
         elif envelope.sending is not None:
             await self.intake.ready(resident, envelope)
         if resident.is_stale or resident.is_short:
@@ -198,9 +198,11 @@ class Turns:
 
         Of a told message as soon as it is out of the inbox: a crash would bring back what nobody expects any more.
         """
-        self._counters.turns_timed_out += 1
         if envelope.frame is not None:
             envelope.frame.close()
+        if envelope.mark is not None:
+            return  # on_interrupted took too long: `finish` keeps the checkpoint without it
+        self._counters.turns_timed_out += 1
         where = "while it ran" if started else "before it began"
         error = errors.TurnTimeout(f"The deadline of {envelope.handler.name} passed {where}; nothing was applied.")
         error.message = envelope.sent
