@@ -82,10 +82,12 @@ class Phone:
 async def converse(web: Web, played: Played, dialogue: Dialogue, phone: Phone) -> None:
     """The tablet watches until the last turn has ended for it too."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read_all, web.watch(played.chat), played.tablet)
+        connected = anyio.Event()
+        tasks.start_soon(read_all, web.watch(played.chat), played.tablet, connected)
+        await connected.wait()
         for number, text in enumerate(user_turns(dialogue)):
             await phone.say(number, text)
-        with anyio.move_on_after(1):
+        with anyio.move_on_after(5):
             while not all(played.tablet_has_seen(answer) for answer in played.phone):  # noqa: ASYNC110  # as a person does
                 await anyio.sleep(0.005)
         tasks.cancel_scope.cancel()

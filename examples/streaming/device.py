@@ -6,6 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
+
 ENDS = ("done", "stopped", "interrupted", "superseded", "failed")
 
 
@@ -59,9 +61,12 @@ async def read_answer(
                     return
 
 
-async def read_all(frames: AsyncGenerator[str, None], answers: dict[str, Answer]) -> None:
+async def read_all(frames: AsyncGenerator[str, None], answers: dict[str, Answer], connected: anyio.Event) -> None:
     """As a second device does, of all turns; until it is cancelled."""
     async with aclosing(frames):
         async for frame in frames:
+            if frame.startswith(":"):
+                connected.set()
+                continue
             cursor, event = parse_sse(frame)
             answers.setdefault(event["turn"], Answer(event["turn"])).take(event, cursor)

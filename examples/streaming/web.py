@@ -5,6 +5,9 @@ from collections.abc import AsyncGenerator
 from examples.streaming.bot import Chat, Say
 from salon import Conversation, Runtime, SessionHandle, TurnEvent
 
+CONNECTED = ": connected\n\n"
+"""A comment, which browsers pass over."""
+
 
 def to_sse(event: TurnEvent[str]) -> str:
     """One server-sent event: its id is the cursor that the browser sends back as Last-Event-ID."""
@@ -30,7 +33,9 @@ class Web:
 
     async def watch(self, chat: str) -> AsyncGenerator[str, None]:
         """GET /chats/{chat}/events: everything that goes on from now on, for as long as the client is there."""
-        async for event in (await self.chat(chat)).watch():
+        events = (await self.chat(chat)).watch()
+        yield CONNECTED
+        async for event in events:
             yield to_sse(event)
 
     async def stop(self, chat: str, turn: str) -> None:
