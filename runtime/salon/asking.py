@@ -42,7 +42,12 @@ class Asking:
 
     async def ask(self, resident: Resident, message: Message[Any], how: How) -> Any:
         found = await self._admission.send(resident, message, how, told=False)
-        return (await found.ended()).result()
+        ending = await found.ended()
+        try:
+            return ending.result()
+        except errors.SalonError as error:  # an instance of this caller's own
+            error.message = message
+            raise
 
     async def within_turn(self, resident: Resident, message: Message[Any], how: How) -> Any:
         """As `ask`, on behalf of the turn that runs here, if one does."""

@@ -123,8 +123,9 @@ class Gate:
             await self._clock.sleep(WATCH_S)
             now = self._clock.monotonic()
             for held in self._held:
-                if held.envelope.deadline <= now:
+                if held.is_old and held.envelope.deadline <= now:
                     self._unanswered(held)
+                held.is_old = True  # and not one that was handed over a moment ago
         self._is_watching = False
 
     def abandon(self) -> None:

@@ -20,7 +20,7 @@ class Held:
     """One per session at most. Without `changes` the turn ends without a trace in the state."""
 
     __slots__ = (
-        "changes", "draft", "envelope", "error", "letters", "mark", "outcome", "record", "reply", "resident",
+        "changes", "draft", "envelope", "error", "is_old", "letters", "mark", "outcome", "record", "reply", "resident",
         "size_bytes", "staged", "status",
     )  # fmt: skip
 
@@ -37,6 +37,8 @@ class Held:
         self.changes = changes
         self.reply = reply
         self.size_bytes = 0
+        self.is_old = False
+        """The store has had it for a while."""
         self.error: SalonError | None = None
         """What callers get instead of the reply."""
         self.outcome = "done"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from salon.receive import Handler
     from salon.session import Session
     from salon.settings import Settings
+    from salon.staging import Staged
     from salon.wall import Wall
     from salon_actors import Clock, Scheduler
 
@@ -170,38 +171,40 @@ class Marking:
         if frame is None:  # the session could not be read back, or the runtime closes
             self.abandoned(mark, ending)
             return True
-        draft, changes = self._kept(resident, mark, frame, ending)
+        draft, changes, staged = self._kept(resident, mark, frame, ending)
         error = mark.error()
         error.message = mark.envelope.sent
-        if changes is None and not mark.letters and not mark.envelope.is_recorded:
+        if changes is None and staged is None and not mark.letters and not mark.envelope.is_recorded:
             mark.envelope.fail(error)
             return True
         held = Held(resident, mark.envelope, draft, changes, None)
         held.mark, held.error, held.outcome, held.letters = mark, error, mark.outcome, mark.letters
         if mark.outcome == "dead_lettered":
             held.status = "dead_lettered"
-        held.staged = frame.staged if isinstance(ending, Returned) else None
+        held.staged = staged
         self._gate.hold(held, self.now_us())
         return False
 
     def _kept(
         self, resident: Resident, mark: Mark, frame: Frame, ending: Ending
-    ) -> tuple[Draft | None, Changes | None]:
+    ) -> tuple[Draft | None, Changes | None, Staged | None]:
         """What the marking commits: the checkpoint and what the hook added; if that failed, the checkpoint alone."""
-        attempts: list[Callable[[], Draft]] = [lambda: _resumed(resident, mark.checkpoint)]
+        attempts: list[Callable[[], tuple[Draft, Staged | None]]] = [
+            lambda: (_resumed(resident, mark.checkpoint), None)
+        ]
         if isinstance(ending, Returned):
-            attempts.insert(0, lambda: frame.draft)
+            attempts.insert(0, lambda: (frame.draft, frame.staged))
         else:
             error = getattr(ending, "error", None)
             logger.error("salon: %s failed (%s)", frame.envelope.handler.name, type(error).__name__)
         for attempt in attempts:
             try:
-                draft = attempt()
-                return draft, draft.changes(self._state_bytes_max)
+                draft, staged = attempt()
+                return draft, draft.changes(self._state_bytes_max), staged
             except Exception as error:  # noqa: BLE001  # a validator of the bot's own may raise anything
                 said = str(error) if isinstance(error, errors.StateInvalid) else type(error).__name__
                 logger.error("salon: what %s left was not kept: %s", frame.envelope.handler.name, said)
-        return None, None
+        return None, None, None
 
     def _tell(self, envelope: TurnEnvelope, error: errors.SalonError) -> None:
         error.message = envelope.sent

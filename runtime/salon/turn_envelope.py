@@ -91,6 +91,8 @@ class TurnEnvelope(Envelope):
             if not self.promise.done():
                 self.promise.set_exception(error)
             return
+        if len(self.members) > 1:
+            error.message = None  # it was one sender's, and all of them get this error
         ending = Ending.failed(self.turn_id, error, status=status, version=version)
         for member in self.members:
             if member.sending is not None:

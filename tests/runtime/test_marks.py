@@ -6,7 +6,21 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from salon import Message, Runtime, Session, SessionHandle, Settings, TurnStopped, TurnTimeout, receive
+from salon import (
+    InterruptedTurn,
+    Merge,
+    Message,
+    Outgoing,
+    Runtime,
+    SalonError,
+    Session,
+    SessionHandle,
+    Settings,
+    TurnStopped,
+    TurnTimeout,
+    deliver,
+    receive,
+)
 from salon.conversation import Conversation
 from tests.runtime.places import Place
 from tests.runtime.waiting import until
@@ -82,3 +96,68 @@ async def test_a_message_that_was_stopped_behind_a_long_turn_never_runs(place: P
         assert await chat.ask(Say(text="next")) == "next"
 
     assert ran.texts == ["long", "next"]
+
+
+class Note(Outgoing, name="note"):
+    text: str
+
+
+class Posts(Session[Conversation, Ran], name="posts"):
+    @receive
+    async def say(self, message: Say) -> str:
+        self.deps.texts.append(message.text)
+        await self.deps.may_end.wait()
+        return message.text
+
+    async def on_interrupted(self, turn: InterruptedTurn) -> None:
+        self.turn.post(Note(text=f"{turn.reason} {turn.attempt}"))
+
+    @deliver
+    async def carry(self, out: Note) -> None:
+        self.deps.texts.append(out.text)
+
+
+async def test_what_on_interrupted_posts_for_an_ask_leaves_though_nothing_else_is_kept(place: Place) -> None:
+    ran = Ran()
+    async with Runtime(Posts, store=place.store(), deps=ran) as runtime:
+        session = await runtime.create(Posts)
+        async with anyio.create_task_group() as group:
+
+            async def ask() -> None:
+                with pytest.raises(TurnStopped):
+                    await session.ask(Say(text="long"))
+
+            group.start_soon(ask)
+            await until(lambda: ran.texts)
+            await session.stop()
+        await until(lambda: len(ran.texts) > 1)
+
+    assert ran.texts == ["long", "stop 1"]
+
+
+class Fails(Session[Conversation], name="fails"):
+    @receive(overlap=Merge(window_s=0.01, wait_max_s=0.05))
+    async def say(self, messages: list[Say]) -> str:
+        raise RuntimeError(len(messages))
+
+
+async def test_each_sender_of_a_merged_turn_that_fails_gets_its_own_message_back(place: Place) -> None:
+    back = dict[str, object]()
+    async with Runtime(Fails, store=place.store()) as runtime:
+        session = await runtime.create(Fails)
+
+        async def ask(text: str) -> None:
+            with pytest.raises(SalonError) as failed:
+                await session.ask(Say(text=text))
+            back[text] = failed.value.message
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, "alice")
+            group.start_soon(ask, "bob")
+        receipt = await session.tell(Say(text="carol"))
+        await session.tell(Say(text="dave"))
+        with pytest.raises(SalonError) as failed:
+            await receipt.wait(5)
+
+    assert back == {"alice": Say(text="alice"), "bob": Say(text="bob")}
+    assert failed.value.message in (None, Say(text="carol"))
