@@ -129,7 +129,7 @@ class SessionHandle(Generic[S]):
     ) -> Receipt[R]:
         """Put `message` into the session's durable inbox, and return when it is there: its turn will run.
 
-        Inside a turn it is staged instead, as `turn.tell`, and there is no receipt: use `turn.tell` there.
+        Inside a turn use `turn.tell`: what a turn sends is part of its own commit, and has no receipt before that.
 
         Args:
             timeout_s: Seconds, > 0: its deadline, from now to its commit, restarts included; past it, it is a dead
