@@ -130,18 +130,21 @@ async def _settled(it: Scene) -> None:
     assert other.session_id
 
 
-async def test_a_failure_of_a_keyed_message_keeps_its_steps_and_a_recorded_end_drops_them(place: Place) -> None:
+@pytest.mark.parametrize("told", [False, True], ids=["asked", "told"])
+async def test_a_failure_of_a_keyed_message_keeps_its_steps_and_a_recorded_end_drops_them(
+    place: Place, told: bool
+) -> None:
     cues = Cues()
     till = till_of(cues)
     till.fails_until = 1
     async with scene(place, cues) as it:
-        with pytest.raises(TurnFailed):
-            await it.chat.ask(Say(text="a"), key="k")
+        await it.send(Say(text="a"), told=told, key="k")
+        assert {"a": "TurnFailed"} == await it.saw("a")
+        assert ["key:k"] == [*await steps_of(it)]
         assert "paid 1" == await it.chat.ask(Say(text="a"), key="k")
         assert "paid 1" == await it.chat.ask(Say(text="a"), key="k")
         assert 2 == len(till.tokens)
-        resident = await steps_of(it)
-        assert {} == resident
+        assert {} == await steps_of(it)
     async with scene(place, cues) as it:
         await it.chat.peek()
         assert {} == await steps_of(it)

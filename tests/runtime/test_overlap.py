@@ -219,12 +219,12 @@ async def test_grace_shields_a_cut_turn_for_so_long_and_no_longer(place: Place) 
     async def slow(chat: Chat, text: str) -> str:
         with chat.turn.grace():
             try:
-                await anyio.sleep_forever()
+                await chat.deps.pause(text)
             finally:
                 ended.append(clock.monotonic())
         raise AssertionError
 
-    cues.scripts["a"] = slow
+    cues.closed, cues.scripts["a"] = {"a"}, slow
     async with scene(place, cues, clock=clock, interrupt_grace_s=2) as it:
         began = clock.monotonic()
         await it.send(Say(text="a"))
@@ -280,14 +280,14 @@ async def test_a_turn_that_swallows_its_cancellation_is_cut_all_the_same(place: 
 
 
 async def test_a_shielded_turn_holds_only_its_own_session(place: Place) -> None:
-    cues, release = Cues(), anyio.Event()
+    cues = Cues()
 
     async def shielded(chat: Chat, text: str) -> str:
         with anyio.CancelScope(shield=True):
-            await release.wait()
+            await chat.deps.pause(text)
         return "late"
 
-    cues.scripts["a"] = shielded
+    cues.closed, cues.scripts["a"] = {"a"}, shielded
     async with scene(place, cues) as it:
         await it.send(Say(text="a"))
         await until(lambda: cues.began)
@@ -295,30 +295,30 @@ async def test_a_shielded_turn_holds_only_its_own_session(place: Place) -> None:
         other = await it.runtime.create(Chat)
         assert "re c" == await other.ask(Say(text="c"))
         assert {} == it.seen
-        release.set()
+        cues.closed.clear()
 
         assert {"a": "TurnInterrupted", "b": "re b"} == await it.saw("a", "b")
         assert ["cut a, interrupt 1: ", "user b", "bot b"] == await it.lines()
 
 
 async def test_the_caller_of_a_shielded_turn_that_was_cut_is_told_at_the_deadline(place: Place) -> None:
-    clock, cues, release = VirtualClock(), Cues(), anyio.Event()
+    clock, cues = VirtualClock(), Cues()
 
     async def shielded(chat: Chat, text: str) -> str:
         chat.state.lines.append("kept?")
         await chat.turn.checkpoint()
         with anyio.CancelScope(shield=True):
-            await release.wait()
+            await chat.deps.pause(text)
         return "late"
 
-    cues.scripts["a"] = shielded
+    cues.closed, cues.scripts["a"] = {"a"}, shielded
     async with scene(place, cues, clock=clock) as it:
         await it.send(Say(text="a"), timeout_s=5)
         await until(lambda: cues.began)
         await it.send(Say(text="b"), overlap="interrupt")
         await clock.advance(6)
         assert {"a": "TurnTimeout"} == await it.saw("a")
-        release.set()
+        cues.closed.clear()
 
         assert {"b": "re b"} == await it.saw("b")
         assert ["user b", "bot b"] == await it.lines()
