@@ -55,8 +55,8 @@ async def test_a_watch_tells_what_is_asked_and_told_until_the_runtime_closes(pla
         await chat.ask(Say(text="two"))
         await until(lambda: len(seen) == 5)
 
+        assert {told.turn} == {event.turn for event in seen[:3]}
     assert ["accepted", "chunk", "done", "accepted", "done"] == [event.kind for event in seen]
-    assert {told.turn} == {event.turn for event in seen[:3]}
     assert ["Draining"] == losses
 
 
