@@ -242,7 +242,7 @@ class Admission:
     def _interrupt(self, resident: Resident, newcomer: TurnEnvelope) -> None:
         """What runs is cut; of its own kind, what waits will be, as soon as it has begun."""
         running = _running(resident)
-        if running is not None and running.number < newcomer.number:
+        if running is not None and running.order < newcomer.order:
             self._cutting.cut(resident, running, INTERRUPT)
         for waiting in self._before(resident, newcomer):
             self._cutting.doom(waiting, INTERRUPT)
@@ -250,7 +250,7 @@ class Admission:
     def _roll_back(self, resident: Resident, newcomer: TurnEnvelope) -> None:
         """What runs is as if it had never begun; and of its own kind, what waits never will."""
         running = _running(resident)
-        if running is not None and running.number < newcomer.number:
+        if running is not None and running.order < newcomer.order:
             self._cutting.cut(resident, running, ROLLBACK)
         for waiting in self._before(resident, newcomer):
             self._scheduler.withdraw(resident, waiting)
@@ -263,7 +263,7 @@ class Admission:
         return [
             waiting
             for waiting in self._scheduler.waiting(resident)
-            if waiting.handler is newcomer.handler and waiting.mark is None and waiting.number < newcomer.number
+            if waiting.handler is newcomer.handler and waiting.mark is None and waiting.order < newcomer.order
         ]
 
     # Parts of both

@@ -180,7 +180,7 @@ def _unite(leader: TurnEnvelope, members: Sequence[TurnEnvelope]) -> None:
     """One turn about all of them, in the order in which they were admitted."""
     assert leader.sending is not None
     leader.sending.members = tuple(members)
-    leader.message = [member.sent for member in sorted(members, key=lambda member: member.number)]
+    leader.message = [member.sent for member in sorted(members, key=lambda member: member.order)]
     _follow(leader, members)
 
 

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from salon.events import Ending, TurnStatus
-from salon.turn_id import turn_id
+from salon.turn_id import order_of, turn_id
 from salon_actors import Envelope
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class TurnEnvelope(Envelope):
     @property
     def turn_id(self) -> str:
         return turn_id(self.number)
+
+    @property
+    def order(self) -> int:
+        """Of admission."""
+        return order_of(self.number)
 
     @property
     def sent(self) -> Message[Any]:

@@ -5,12 +5,20 @@ import re
 COUNT_BITS = 40
 """Turns that one epoch may number: a million a second for twelve days; epochs are what restarts count."""
 
+UNRECORDED = 1 << COUNT_BITS - 1
+"""A bit of the numbers of turns whose end is not recorded."""
+
 _FORM = re.compile(r"t(\d{1,7})-(\d{1,13})")
 
 
 def number_of(epoch: int, count: int) -> int:
     """One integer for both, in the order of admission."""
     return epoch << COUNT_BITS | count
+
+
+def order_of(number: int) -> int:
+    """Of admission: the number without what it says of recording."""
+    return number & ~UNRECORDED
 
 
 def turn_id(number: int) -> str:

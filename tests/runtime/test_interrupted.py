@@ -136,8 +136,7 @@ async def cancel_when_dead(store: FaultyStore, scope: anyio.CancelScope) -> None
     scope.cancel()
 
 
-@pytest.mark.parametrize("number", range(2, 9))
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("when", "number"), [("before", 2), *(("after", number) for number in range(2, 9))])
 async def test_a_kill_at_every_write_keeps_the_words_once(place: Place, number: int, when: str) -> None:
     """The user's words with what was shown of the answer, or nothing of either; never twice, never half."""
     model, seen = Model(), list[str]()

@@ -57,9 +57,8 @@ async def test_a_turn_that_waits_ends_without_having_begun(place: Place, told: b
         await running(it, cues)
         receipt = await it.tell(Say(text="b"))
         if not told:
-            await it.send(Say(text="c"))
-        turn = receipt.turn if told else f"{receipt.turn[:-1]}{int(receipt.turn[-1]) + 1}"
-        await it.chat.stop(turn)
+            await it.send(Say(text="c"), key="c")
+        await it.chat.stop(receipt.turn if told else (await it.chat.receipt(key="c")).turn)
         cues.closed.clear()
         await it.saw("a")
 
@@ -161,7 +160,7 @@ async def test_a_turn_that_rests_before_its_next_attempt_is_stopped(place: Place
         assert ["a", "later"] == cues.began
 
 
-@pytest.mark.parametrize("steps", range(8))
+@pytest.mark.parametrize("steps", [0, 1, 3, 6])
 async def test_of_a_stop_and_the_end_of_the_turn_exactly_one_wins(place: Place, steps: int) -> None:
     """A stop at each step that a turn makes: the transcript holds what its caller was told."""
     cues = Cues()
