@@ -325,6 +325,7 @@ async def test_what_is_asked_in_a_turn_has_what_is_left_of_its_time(place: Place
             except SalonError as error:
                 errors.append(error)
 
+        waited_s = 0.0
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             await passing(clock, lambda: post.left_s)
