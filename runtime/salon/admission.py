@@ -24,6 +24,7 @@ from salon.resident import Resident
 from salon.session import Session
 from salon.ticket import Ticket
 from salon.turn_envelope import TurnEnvelope
+from salon.turn_id import UNRECORDED
 from salon_actors import Phase, SchedulerClosed
 from salon_persistence import codec
 
@@ -130,6 +131,7 @@ class Admission:
             if resident.phase is not IDLE or self._limits.runtime(size) is not None:
                 self._check_room(resident, size, now)
             envelope = self._envelope(handler, message, self._reply(), deadline, size, 1, now)
+            envelope.number |= UNRECORDED
             self._scheduler.submit(resident, envelope, bounded=False)
         except SchedulerClosed:
             closing = errors.Draining(CLOSING)
@@ -180,6 +182,8 @@ class Admission:
             await self._clock.sleep(self._settings.tick_s)
         promise = self._promise()
         envelope = self._envelope(handler, message, promise, deadline, size, how.priority, self._monotonic())
+        if not told and how.key is None:
+            envelope.number |= UNRECORDED
         sending = self._intake.follow(resident, envelope, how.key, fingerprint)
         overlap = partial(self._overlap, resident, envelope, policy)
         if told:

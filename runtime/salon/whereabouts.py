@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from salon import errors
 from salon.recorded import Recorded
 from salon.ticket import Ticket
-from salon.turn_id import turn_number
+from salon.turn_id import UNRECORDED, turn_number
 
 if TYPE_CHECKING:
     from salon.machinery import Machinery
@@ -30,7 +30,7 @@ class SessionTurns:
 
         Raises:
             NotApplied: There is neither, and there will not be: the turn never happened.
-            OutcomeUnknown: Its record is too old to be kept.
+            OutcomeUnknown: Its record is too old to be kept; or it was an ask without a key, which has none.
             ValueError: The text was never the id of a turn.
         """
         number = turn_number(turn)
@@ -46,6 +46,8 @@ class SessionTurns:
         ledger = resident.image.ledger
         if ledger is not None and number <= ledger.forgotten:
             raise errors.OutcomeUnknown(f"How turn {turn} ended is not kept any more.")
+        if number & UNRECORDED:
+            raise errors.OutcomeUnknown(f"Turn {turn} was an ask without a key: how it ended is not recorded.")
         raise errors.NotApplied(f"Turn {turn} did not happen: nothing of it was applied.")
 
     async def find_key(self, key: str) -> Ticket | Recorded:

@@ -199,7 +199,7 @@ async def test_a_turn_that_asks_its_own_session_is_told_at_once_what_to_do(place
 
     (error,) = post.deadlocks
     assert re.fullmatch(
-        r"Turn t1-\d+ \(Peer\.walk\) asks its own session s1, which waits for it: s1 → s1\. "
+        r"Turn t1-\d+a? \(Peer\.walk\) asks its own session s1, which waits for it: s1 → s1\. "
         r"Change self\.state, or `self\.turn\.tell\(\.\.\.\)` for afterwards\.",
         str(error),
     )

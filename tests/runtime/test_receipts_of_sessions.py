@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from salon import Accepted, Done, Failed, Interrupted, NotApplied, OutcomeUnknown, SessionHandle
@@ -167,3 +168,29 @@ async def test_how_a_turn_ended_is_forgotten_aloud(place: Place) -> None:
         for look in looks(clerk):
             with pytest.raises(OutcomeUnknown):
                 await look(receipts[0].turn)
+
+
+async def test_the_end_of_an_ask_without_a_key_is_not_recorded_and_that_is_what_is_told(place: Place) -> None:
+    desk = Desk()
+    seen: list[str] = []
+    async with life(place, desk) as it:
+        clerk = await it.clerk()
+        watching = clerk.watch()
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                async for event in watching:
+                    seen.append(event.turn)
+                    if event.kind == "done":
+                        return
+
+            group.start_soon(watch)
+            await anyio.wait_all_tasks_blocked()
+            await clerk.ask(Note(text="a"))
+        (turn,) = set(seen)
+        assert isinstance(await clerk.outcome(turn), Done)
+    async with life(place, desk) as it:
+        clerk = await it.clerk()
+        for look in looks(clerk):
+            with pytest.raises(OutcomeUnknown, match="without a key"):
+                await look(turn)

@@ -228,7 +228,7 @@ async def test_what_outlives_its_turn_is_told_so(place: Place) -> None:
     async with Runtime(Leaky, store=place.store()) as runtime:
         await (await runtime.create(Leaky)).ask(Leak())
         sentence = (
-            r"^Turn t\d+-\d+ is over; a task it started still uses self\.state\. "
+            r"^Turn t\d+-\d+a? is over; a task it started still uses self\.state\. "
             r"Await it in the handler, or send a message\.$"
         )
         with pytest.raises(TurnOver, match=sentence):
