@@ -10,7 +10,9 @@
 
 Sketch: an ask with a policy of its own is followed by a ticket, which costs 5 µs; a turn that suspends costs 40.
 One that is refused or superseded costs an exception instead, 10 µs; one that is cut costs that, a turn, and a new
-worker, because one that was cancelled is not used again: 100 µs. Merge has a third of the turns, and a task for each group.
+worker, because one that was cancelled is not used again: 100 µs.
+Merge has a third of the turns, and a task for each group.
+Measured on a busy machine, three times dearer: `queue` 140 to 170 µs; interrupting costs 1.7 to 2.3 times as much.
 The slowest resource is the interpreter.
 
 Does not show: handlers that take long before they notice that they were cut, checkpoints and `on_interrupted`, a disk,
