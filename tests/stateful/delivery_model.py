@@ -4,36 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-NOTHING = "nothing"
-FATES = {
-    "done": "done",
-    "Refused": "refused",
-    "TurnStopped": "stopped",
-    "TurnInterrupted": "interrupted",
-    "TurnSuperseded": "superseded",
-    "TurnFailed": NOTHING,
-    "TurnTimeout": NOTHING,
-    "NotApplied": NOTHING,
-}
-"""What a caller hears, and what it says for ever. Whatever else he hears says nothing about the turn."""
-NOT_ACCEPTED = {"SessionBusy", "StoreUnavailable", "IdempotencyConflict", "Draining", "RuntimeNotRunning"}
-LEAVES_TRACES = {"done", "stopped", "interrupted"}
-MAY_BE_HEARD = {
-    "stop": {"TurnStopped"},
-    "interrupt": {"TurnInterrupted"},
-    "rollback": {"TurnSuperseded"},
-    "end of life": {"TurnInterrupted", "Draining", "RuntimeNotRunning", "OutcomeUnknown"},
-    "trouble": {"OutcomeUnknown", "StoreUnavailable", "TurnFailed", "TurnInterrupted"},
-    "bad answers": {"NotApplied"},
-    "no receipt": {"NotApplied"},
-    "conflict": {"IdempotencyConflict"},
-    "reject": {"SessionBusy"},
-    "timeout": {"TurnTimeout", "TurnFailed", "NotApplied"},
-    "refused": {"Refused"},
-    "raised": {"TurnFailed", "NotApplied"},
-    "well": {"done"},
-}
-"""By what has happened to a message or was asked of it."""
+from salon.turn_id import order_of, turn_number
+from tests.stateful.delivery_hearing import FATES, LEAVES_TRACES, NOT_ACCEPTED, NOTHING, possible
 
 
 @dataclass
@@ -59,9 +31,8 @@ class Trace:
     what: Sequence[str]
 
     @property
-    def number(self) -> tuple[int, int]:
-        epoch, count = self.turn[1:].split("-")
-        return int(epoch), int(count)
+    def number(self) -> int:
+        return order_of(turn_number(self.turn))
 
 
 @dataclass
@@ -89,9 +60,9 @@ class Story:
 
     def hear(self, sent: Sent, name: str, turn: str | None, *, accepted: bool) -> None:
         """A caller was told this."""
-        reasons = sent.why | ({"no receipt"} if turn is None and sent.why & {"end of life", "trouble"} else set[str]())
-        possible = set[str]().union(*(MAY_BE_HEARD[why] for why in reasons))
-        assert name in possible, f"{sent.element} met {name}, and there was only {sorted(sent.why)}"
+        assert name in possible(sent.why, has_receipt=turn is not None), (
+            f"{sent.element} met {name}, and there was only {sorted(sent.why)}"
+        )
         sent.heard.add(name)
         fate = NOTHING if not accepted and name in NOT_ACCEPTED else FATES.get(name)
         if fate is None:
@@ -157,8 +128,7 @@ class Story:
             assert found != "done", f"{sent.element} is there, and its sender was told that it was {fate}"
             assert not traces or fate in LEAVES_TRACES, f"{sent.element} is there, and its sender was told {fate}"
 
-    def judge(self, is_last: bool) -> None:
-        """In the end each message that was accepted has met its fate; what became unknown, after a restart."""
+    def judge(self) -> None:
+        """In the end each message that was accepted has met its fate."""
         for turn, sent in self.accepted.items():
-            known = self.fate(sent, turn) is not None or (not is_last and "OutcomeUnknown" in sent.heard)
-            assert known, f"{sent.element} was accepted and has met no fate"
+            assert self.fate(sent, turn) is not None, f"{sent.element} was accepted and has met no fate"

@@ -112,12 +112,12 @@ def acceptance_before_durable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PLANTS = (
-    (settle_forgotten, "is doubled|, and now it is|begins twice"),
+    (settle_forgotten, "is doubled|, and now it is|begins twice|is left of messages"),
     (begun_before_marked, "begins twice"),
     (key_in_a_second_commit, "met NotApplied|is doubled|, and now it is"),
-    (shown_before_durable, "was shown than is kept"),
+    pytest.param(shown_before_durable, "was shown than is kept", marks=pytest.mark.slow),
     (checkpoint_is_peeked, "is seen alone"),
     (row_without_a_key, "is doubled|, and now it is"),
-    (acceptance_before_durable, "met NotApplied"),
+    pytest.param(acceptance_before_durable, "met NotApplied", marks=pytest.mark.slow),
 )
-"""And as what the machine finds each."""
+"""And as what the machine finds each; for the slow ones it takes a few hundred programs."""

@@ -23,7 +23,8 @@ from salon.testing.stillness import wait_until_still
 from salon_persistence.memory import MemoryFile, MemoryStore
 from salon_persistence.store import ByPublicId, Store
 from tests.stateful.delivery_actor import KINDS, Desk, Office, Traces
-from tests.stateful.delivery_model import NOT_ACCEPTED, Sent, Story
+from tests.stateful.delivery_hearing import NOT_ACCEPTED
+from tests.stateful.delivery_model import Sent, Story
 from tests.stateful.delivery_reading import Reading, name_of
 from tests.stateful.delivery_steps import SESSIONS, Mode, Send, Step
 from tests.stateful.delivery_store import PromptStore
@@ -333,7 +334,7 @@ class World:
             if outcome is not None:
                 story.hear(sent, name_of(outcome), turn, accepted=True)
 
-    async def settle(self, is_last: bool = False) -> None:
+    async def settle(self) -> None:
         """Everybody is answered in the end, and each message that was accepted has met its fate."""
         for _ in range(SETTLING_STEPS_MAX):
             self.life.store.release()
@@ -346,7 +347,7 @@ class World:
         open_calls = [call.sent.element for call in self.calls if not call.is_ended]
         assert not open_calls, f"{open_calls} were never answered"
         for story in self.stories.values():
-            story.judge(is_last)
+            story.judge()
 
     async def _is_settled(self) -> bool:
         await self.look()
@@ -400,7 +401,7 @@ async def _play(world: World, steps: Sequence[Step]) -> None:
         await world.look()
     await world.settle()
     await reopen(world)
-    await world.settle(is_last=True)
+    await world.settle()
     await world.check_nothing_left()
     await world.close()
 
