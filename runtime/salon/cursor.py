@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_FORM = re.compile(r"(t[0-9]{1,7}-[0-9]{1,13})\.(?:([0-9]{1,9})\.([0-9]{1,15})|end)")
+from salon.turn_id import TURN_FORM
+
+_FORM = re.compile(rf"({TURN_FORM})\.(?:([0-9]{{1,9}})\.([0-9]{{1,15}})|end)")
 
 
 class Cursor(NamedTuple):

@@ -108,6 +108,7 @@ class Gate:
                 member.sending.is_ending = True
         if error is None:
             reply = envelope.handler.encode_reply(held.reply)
+            held.reply_bytes = len(reply)
         else:
             reply = _told(held, error)
         # A failure that was rolled back is not recorded, so that the same key runs again.

@@ -20,8 +20,24 @@ class Held:
     """One per session at most. Without `changes` the turn ends without a trace in the state."""
 
     __slots__ = (
-        "changes", "draft", "envelope", "error", "is_old", "letters", "mark", "outcome", "record", "reply", "resident",
-        "size_bytes", "staged", "status",
+        "changes",
+        "draft",
+        "envelope",
+        "error",
+        "is_old",
+        "letters",
+        "mark",
+        "outcome",
+        "record",
+        "reply",
+        "reply_bytes",
+        "resident",
+        "size_bytes",
+        "size_bytes",
+        "staged",
+        "staged",
+        "status",
+        "status",
     )  # fmt: skip
 
     record: TurnRecord
@@ -36,6 +52,8 @@ class Held:
         self.draft = draft
         self.changes = changes
         self.reply = reply
+        self.reply_bytes: int | None = None
+        """Of the encoded reply, if it was encoded."""
         self.size_bytes = 0
         self.is_old = False
         """The store has had it for a while."""
@@ -57,7 +75,7 @@ class Held:
             self._show_what_is_kept()
             envelope.fail(self.error, self.status, self.record.version)
         elif envelope.sending is not None:
-            envelope.answer(self.reply, self.record.version)
+            envelope.answer(self.reply, self.record.version, self.reply_bytes)
         elif not envelope.promise.done():
             envelope.promise.set_result(self.reply)
 

@@ -131,8 +131,8 @@ class Machinery(Parts):
             async with AsyncExitStack() as stack:  # each step, whatever becomes of those before it
                 stack.push_async_callback(self.host.close)
                 stack.callback(self._end)
+                stack.callback(self.intake.close)  # when the store has answered for what it had
                 stack.push_async_callback(self._close_store)
-                stack.callback(self.intake.close)
                 stack.push_async_callback(self._in_time, self.outbox.close)
                 stack.push_async_callback(self.scheduler.close)
                 self.merging.flush()

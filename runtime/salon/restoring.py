@@ -228,7 +228,10 @@ class Restoring:
         )
 
     def _unreadable(self, resident: Resident, row: InboxRow, error: Exception) -> None:
-        logger.error("salon: message %s of session %d is a dead letter: %s", row.message, resident.sid, error)
+        why = (
+            error if isinstance(error, errors.SalonError) else type(error).__name__
+        )  # a bot's own may quote the message
+        logger.error("salon: message %s of session %d is a dead letter: %s", row.message, resident.sid, why)
         self._counters.dead_lettered += 1
         handler: Any = LostHandler(f"{resident.cls.__name__}'s inbox")
         envelope = self._envelope(resident, row, Lost(), handler)

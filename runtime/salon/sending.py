@@ -64,7 +64,7 @@ class Sending:
         """Its callers are told; what they were told before stands."""
         if not envelope.promise.done():
             if ending.error is None:
-                envelope.promise.set_result(ending.reply)
+                envelope.promise.set_result(ending.result())  # a copy of its own
             else:
                 envelope.promise.set_exception(ending.error)
         if self.ticket.merged_into is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from salon.errors import Draining
 from salon.events import Ending, TurnStatus
 from salon.turn_id import order_of, turn_id
 from salon_actors import Envelope
@@ -79,13 +80,17 @@ class TurnEnvelope(Envelope):
         """Whoever sends it again gets what came of it this time: every message of its turn has a key."""
         return all(member.sending is not None and member.sending.key is not None for member in self.members)
 
-    def answer(self, reply: Any, version: int | None = None) -> None:
+    def answer(self, reply: Any, version: int | None = None, reply_bytes: int | None = None) -> None:
         """Its callers get the reply; if they were told something before, that stands."""
         if self.sending is None:
             if not self.promise.done():
                 self.promise.set_result(reply)
             return
-        ending = Ending.done(self.turn_id, reply, by_value=self.handler.copy_reply, version=version)
+        if reply_bytes is None:
+            reply_bytes = len(self.handler.encode_reply(reply))
+        ending = Ending.done(
+            self.turn_id, reply, by_value=self.handler.copy_reply, reply_bytes=reply_bytes, version=version
+        )
         for member in self.members:
             if member.sending is not None:
                 member.sending.end(member, ending)
@@ -109,9 +114,17 @@ class TurnEnvelope(Envelope):
             self.sending.end(self, Ending.failed(self.turn_id, error))
 
     def despair(self, error: SalonError) -> None:
-        """Its callers wait no longer, though it may still end."""
+        """Its callers wait no longer, though it may still end: told messages of a runtime that closes surely will."""
         if not self.promise.done():
             self.promise.set_exception(error)
         for member in self.members:
             if member.sending is not None:
-                member.sending.ticket.lose(error)
+                is_kept = isinstance(error, Draining) and member.sending.row is not None
+                member.sending.ticket.lose(_kept_in_the_inbox(member) if is_kept else error)
+
+
+def _kept_in_the_inbox(envelope: TurnEnvelope) -> Draining:
+    error = Draining("The runtime closed. The message is in the inbox, and ends when the store is opened again.")
+    error.retryable = False  # it would be there twice
+    error.message = envelope.sent
+    return error

@@ -11,7 +11,10 @@ COUNT_BITS = 40
 UNRECORDED = 1 << COUNT_BITS - 1
 """A bit of the numbers of turns whose end is not recorded."""
 
-_FORM = re.compile(r"t(\d{1,7})-(\d{1,12})(a?)")
+TURN_FORM = r"t(?:0|[1-9][0-9]{0,6})-(?:0|[1-9][0-9]{0,11})a?"
+"""An id as a regular expression: one text for each turn."""
+
+_FORM = re.compile(TURN_FORM)
 
 
 def number_of(epoch: int, count: int) -> int:
@@ -32,8 +35,8 @@ def turn_id(number: int) -> str:
 
 def turn_number(turn: str) -> int:
     """Raises ValueError for a text that was never the id of a turn."""
-    form = _FORM.fullmatch(turn)
-    if form is None or int(form[2]) >= UNRECORDED:
+    epoch, _, count = turn.removeprefix("t").removesuffix("a").partition("-")
+    if not _FORM.fullmatch(turn) or int(count) >= UNRECORDED:
         raise ValueError("This is not the id of a turn.")
-    number = number_of(int(form[1]), int(form[2]))
-    return number | UNRECORDED if form[3] else number
+    number = number_of(int(epoch), int(count))
+    return number | UNRECORDED if turn.endswith("a") else number
