@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -199,17 +199,19 @@ class Admission:
         return sending.ticket
 
     def _check(self, resident: Resident, policy: Overlap, size: int, handler: Handler) -> None:
+        """Raises what it is refused with; only when nothing can refuse it any more, others are given up for it."""
         now = self._monotonic()
         self._mishaps.check(resident)
         self.check_store(now)
         if policy == "reject" and not _is_free(resident):
             self._counters.turned_away += 1
             raise self._busy(resident, now)
-        if handler.when_full == "drop_oldest":
-            self._make_room(resident, size, now)
-        self._check_room(resident, size, now)
+        given_up = self._given_up(resident, size, now) if handler.when_full == "drop_oldest" else []
+        self._check_room(resident, size, now, [old for old, _ in given_up])
         if not self._limits.rates.bound_nothing:
             self._take_token(resident, now)
+        for old, full in given_up:
+            self._give_up(resident, old, full)
 
     def _busy(self, resident: Resident, now: float) -> errors.SessionBusy:
         if not (depth := resident.depth):
@@ -224,15 +226,25 @@ class Admission:
             self._counters.rate_limited += 1
             raise slow
 
-    def _make_room(self, resident: Resident, size: int, now: float) -> None:
-        """The oldest go, one by one, until there is room for this one; one may be larger than many of them."""
-        while (full := self._full(resident, size, now)) is not None:
-            oldest = self._scheduler.oldest(resident)
-            if oldest is None or not self._scheduler.withdraw(resident, oldest):
-                return
+    def _given_up(self, resident: Resident, size: int, now: float) -> list[tuple[TurnEnvelope, errors.MailboxFull]]:
+        """The oldest that would have to go until there is room for this one, each with why; none if that is no help.
+
+        Only those whose own handler says so: of the others none was ever told that it might be dropped.
+        """
+        droppable = iter(_droppable(self._scheduler.waiting(resident)))
+        found: list[tuple[TurnEnvelope, errors.MailboxFull]] = []
+        while (full := self._full(resident, size, now, [old for old, _ in found])) is not None:
+            oldest = next(droppable, None)
+            if oldest is None:
+                return []
+            found.append((oldest, full))
+        return found
+
+    def _give_up(self, resident: Resident, envelope: TurnEnvelope, full: errors.MailboxFull) -> None:
+        if self._scheduler.withdraw(resident, envelope):
             self._counters.dropped += 1
             full.retryable, full.retry_after_s = False, None  # it was accepted, and given up for another
-            self._mishaps.put_aside(resident, oldest, "dropped", full)
+            self._mishaps.put_aside(resident, envelope, "dropped", full)
 
     def _overlap(self, resident: Resident, envelope: TurnEnvelope, policy: Overlap) -> None:
         """What it does to others, once nothing can refuse it any more: of a told one, when it is durable."""
@@ -279,20 +291,27 @@ class Admission:
         if since is not None and now - since > self._settings.commit_stall_s:
             raise errors.StoreUnavailable(f"The oldest commit has waited for {now - since:.1f} s.")
 
-    def _check_room(self, resident: Resident, size: int, now: float) -> None:
-        full: errors.SalonError | None = self._full(resident, size, now)
+    def _check_room(self, resident: Resident, size: int, now: float, given_up: Sequence[TurnEnvelope] = ()) -> None:
+        full: errors.SalonError | None = self._full(resident, size, now, given_up)
         if full is not None:
             self._counters.mailbox_full += 1
             raise full
-        if (full := self._limits.runtime(size)) is not None:
+        if (full := self._limits.runtime(size, len(given_up), _bytes_of(given_up))) is not None:
             self._counters.over_capacity += 1
             raise full
 
-    def _full(self, resident: Resident, size: int, now: float) -> errors.MailboxFull | None:
-        if not (depth := resident.depth):
+    def _full(
+        self, resident: Resident, size: int, now: float, given_up: Sequence[TurnEnvelope] = ()
+    ) -> errors.MailboxFull | None:
+        """Whether there is no room for it, once those that are given up have gone."""
+        if not (depth := resident.depth - len(given_up)):
             return None
-        age_s = self._scheduler.oldest_age(resident, now)
-        return self._limits.mailbox(size, depth, resident.waiting_bytes, age_s)
+        if not given_up:
+            age_s = self._scheduler.oldest_age(resident, now)
+        else:
+            left = [each for each in _of_users(self._scheduler.waiting(resident)) if each not in given_up]
+            age_s = now - min((each.accepted_at for each in left), default=now)
+        return self._limits.mailbox(size, depth, resident.waiting_bytes - _bytes_of(given_up), age_s)
 
     def _submit(self, resident: Resident, envelope: TurnEnvelope) -> None:
         try:
@@ -368,6 +387,20 @@ def _running(resident: Resident) -> TurnEnvelope | None:
     """The message whose turn runs, if one does."""
     envelope = resident.worker.envelope if resident.worker is not None else None
     return envelope if envelope is not None and envelope.mark is None else None
+
+
+def _of_users(waiting: Iterable[TurnEnvelope]) -> list[TurnEnvelope]:
+    return [envelope for envelope in waiting if envelope.mark is None]
+
+
+def _droppable(waiting: Iterable[TurnEnvelope]) -> list[TurnEnvelope]:
+    """Those that may be given up for a newer one, the oldest first; of one moment the one that matters least."""
+    found = [envelope for envelope in _of_users(waiting) if envelope.handler.when_full == "drop_oldest"]
+    return sorted(found, key=lambda envelope: (envelope.accepted_at, -envelope.priority))
+
+
+def _bytes_of(envelopes: Iterable[TurnEnvelope]) -> int:
+    return sum(envelope.size_bytes for envelope in envelopes)
 
 
 def _positive(timeout_s: float) -> float:

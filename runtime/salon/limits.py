@@ -9,6 +9,8 @@ The order of the checks, and why:
    more telling;
 4. rates: `RateLimited`. Last, because only this check takes something: a message that is refused for another reason
    must not use up a token.
+
+Nothing that waits is dropped before all of them have passed: it would be lost for a message that does not come.
 """
 
 from __future__ import annotations
@@ -65,13 +67,17 @@ class Limits:
             return None
         return MailboxFull(depth, waiting_bytes, oldest_age_s, next_place_s(depth, oldest_age_s))
 
-    def runtime(self, size_bytes: int) -> CapacityExceeded | None:
-        """Whether all sessions together, and the store, can take one more message of `size_bytes`."""
-        messages = self._messages_waiting()
+    def runtime(self, size_bytes: int, given_up: int = 0, given_up_bytes: int = 0) -> CapacityExceeded | None:
+        """Whether all sessions together, and the store, can take one more message of `size_bytes`.
+
+        Args:
+            given_up: Messages that leave when it comes, of `given_up_bytes` together.
+        """
+        messages = self._messages_waiting() - given_up
         if messages >= self._messages_max:
             return CapacityExceeded("messages_max", messages, self._messages_max, retry_after_s=RETRY_S)
         if messages:
-            waiting = self._bytes_waiting()
+            waiting = self._bytes_waiting() - given_up_bytes
             if waiting + size_bytes > self._messages_bytes_max:
                 return CapacityExceeded("messages_bytes_max", waiting, self._messages_bytes_max, retry_after_s=RETRY_S)
         if self.gate_bytes >= self._gate_bytes_max:

@@ -112,7 +112,8 @@ def receive(target: Any = None, /, **given: Any) -> Any:
         on_crash: What becomes of a told message that ran when the process died: a dead letter ("fail"), or `Retry(…)`.
         max_age_s: Seconds > 0 after which a told message that has not begun is a dead letter.
         when_full: What becomes of a message that finds the mailbox full: MailboxFull ("reject"), its sender waits for
-            room (`Wait(seconds)`), or the oldest one that waits is dropped and told so ("drop_oldest").
+            room (`Wait(seconds)`), or the oldest one that waits and is of such a handler too is dropped and told so
+            ("drop_oldest").
     """
     if _is_message(target):
         return Receiver[Any](_checked(message=target, **given))

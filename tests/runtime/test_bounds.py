@@ -428,3 +428,60 @@ async def test_an_ask_with_a_key_that_was_dropped_runs_when_it_is_asked_again(pl
         assert [MailboxFull] == [type(error) for error in errors]
         assert 3 == await stage.act.ask(Push(text="again"), key="k")
         assert [] == (await stage.runtime.dead_letters().list()).items
+
+
+async def test_nothing_is_dropped_for_a_message_that_its_rate_refuses(place: Place) -> None:
+    async with staged(place, mailbox_messages_max=1, rate_per_session=0.001, rate_burst=2) as stage:
+        await stage.occupy()
+        kept = await stage.act.tell(Push(text="kept"))
+        with pytest.raises(RateLimited):
+            await stage.act.tell(Push(text="too fast"))
+        stage.hold.set()
+        assert 2 == await kept.wait()
+        assert 0 == stage.stats["dropped"]
+
+
+async def test_nothing_is_dropped_for_a_message_that_the_runtime_has_no_room_for(place: Place) -> None:
+    async with staged(place, mailbox_messages_max=1, messages_bytes_max=1000, mailbox_bytes_max=2000) as stage:
+        await stage.occupy()
+        kept = await stage.act.tell(Push(text="kept"))
+        other = await stage.runtime.create(Act)
+        await other.tell(Say(text="hold"))
+        await until(lambda: len(stage.script.began) == 2)
+        await other.tell(Say(text="o" * 500))
+        with pytest.raises(CapacityExceeded):
+            await stage.act.tell(Push(text="l" * 600))
+        stage.hold.set()
+        assert 2 == await kept.wait()
+        assert 0 == stage.stats["dropped"]
+
+
+async def test_what_makes_room_counts_no_more_against_the_runtime(place: Place) -> None:
+    async with staged(place, mailbox_messages_max=2, messages_max=2) as stage:
+        await stage.occupy()
+        oldest, older = [await stage.act.tell(Push(text=text)) for text in ("oldest", "older")]
+        newest = await stage.act.tell(Push(text="newest"))
+        stage.hold.set()
+        assert [MailboxFull, 2, 3] == [await ended(receipt) for receipt in (oldest, older, newest)]
+
+
+async def test_only_a_message_whose_own_handler_says_so_makes_room_for_another(place: Place) -> None:
+    async with staged(place, mailbox_messages_max=2) as stage:
+        await stage.occupy()
+        paid, dropped = await stage.act.tell(Say(text="paid")), await stage.act.tell(Push(text="dropped"))
+        newer = await stage.act.tell(Push(text="newer"))
+        stage.hold.set()
+        assert [2, MailboxFull, 3] == [await ended(receipt) for receipt in (paid, dropped, newer)]
+
+
+@SENDS
+async def test_a_message_for_which_nothing_may_be_dropped_is_refused(place: Place, send: Send) -> None:
+    async with staged(place, mailbox_messages_max=2, mailbox_bytes_max=1000) as stage:
+        await stage.occupy()
+        kept = [await stage.act.tell(Say(text="k" * 700)), await stage.act.tell(Push(text="kept"))]
+        with pytest.raises(MailboxFull) as full:
+            await send(stage.act, Push(text="l" * 600))
+        assert (2, True) == (full.value.depth, full.value.retryable)
+        assert (0, 1) == (stage.stats["dropped"], stage.stats["mailbox_full"])
+        stage.hold.set()
+        assert [2, 3] == [await ended(receipt) for receipt in kept]
