@@ -54,16 +54,16 @@ class Joining:
                 return recorded
             envelope = resident.inbox.by_key.get(key) if resident.inbox is not None else None
             if envelope is None or envelope.sending is None:
-                self.check_room(resident)
+                self.check_room(resident, key)
                 return None
             _check_same(handler, envelope.sending, fingerprint)
             if not (told and envelope.sending.row is None and envelope.sending.is_ending):
                 return await self._join(resident, envelope, envelope.sending, deadline, told=told)
             await envelope.sending.ticket.ended()  # too late for the inbox: its end is on the way to the store
 
-    def check_room(self, resident: Resident) -> None:
-        """Raises CapacityExceeded when no more can be recorded of how messages end."""
-        self._recall.check_room(resident)
+    def check_room(self, resident: Resident, key: str | None = None) -> None:
+        """Raises CapacityExceeded when no more keys can be recorded; without a key there is always room."""
+        self._recall.check_room(resident, key)
 
     async def _join(
         self, resident: Resident, envelope: TurnEnvelope, sending: Sending, deadline: float, *, told: bool

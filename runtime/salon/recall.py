@@ -60,18 +60,20 @@ class Recall:
         entry = ledger.of_turn(turn) if ledger is not None else None
         return None if entry is None else recorded(resident, entry)
 
-    def check_room(self, resident: Resident) -> None:
-        """Raises CapacityExceeded when the session keeps as many records as it may, all of them young."""
+    def check_room(self, resident: Resident, key: str | None) -> None:
+        """Raises CapacityExceeded when the session keeps as many keys as it may, all of them young."""
         ledger = resident.image.ledger
-        if ledger is None or len(ledger) < self._records_max:
+        if ledger is None or max(ledger.keyed, len(ledger) - ledger.keyed) < self._records_max:
             return  # as nearly always: how old the oldest is takes longer to find out than all of this
         self.forget(resident)
-        full = self._limits.records(len(ledger), self._age_s(ledger))
+        if key is None or ledger.keyed < self._records_max:
+            return
+        full = self._limits.records(ledger.keyed, self._age_s(ledger))
         if full is not None:
             raise full
 
     def forget(self, resident: Resident) -> None:
-        """Let the records go that nobody may rely on any more; where there are too many, also those without a key."""
+        """Let the records go that nobody may rely on any more; of those without a key also where there are too many."""
         if resident.image.ledger is not None:
             resident.image.ledger.forget(self._oldest_us(), self._records_max - 1)
 

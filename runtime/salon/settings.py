@@ -81,7 +81,8 @@ class Settings(BaseModel):
     idempotency_age_s: float = Field(default=86400, gt=0)
     """Seconds for which the outcome of a message with a key is kept, and the same key gives the same outcome."""
     idempotency_records_max: int = Field(default=10_000, ge=1)
-    """Outcomes younger than that which one session keeps; one more message with a key is CapacityExceeded."""
+    """Keys with younger outcomes that one session keeps; one more is CapacityExceeded.
+    As many outcomes without a key are kept, the newest."""
     replay_events_max: int = Field(default=10_000, ge=1)
     """Chunks of one turn that are kept for readers who come back."""
     replay_bytes_max: int = Field(default=1024 * 1024, ge=1)

@@ -87,6 +87,34 @@ def test_an_entry_behind_a_younger_one_stays_until_that_goes() -> None:
     assert ledger.forget(6) == 2
 
 
+def test_entries_without_a_key_go_from_behind_a_young_key() -> None:
+    ledger = Ledger()
+    for number, key in enumerate((None, "a", None, None, "b", None), start=1):
+        ledger.add(entry(number, key))
+    dropped = ledger.forget(0, unkeyed_max=1)
+
+    assert (dropped, len(ledger), ledger.keyed, ledger.forgotten) == (3, 3, 2, 1 << 40 | 4)
+    assert (ledger.of_key("a"), ledger.of_key("b")) == (entry(2, "a"), entry(5, "b"))
+    assert turns_of(ledger, range(8)) == [2, 5, 6]
+    assert ledger.oldest_us == 2
+    ledger.add(entry(7))
+    assert ledger.forget(3, unkeyed_max=5) == 1
+    assert turns_of(ledger, range(8)) == [5, 6, 7]
+    assert ledger.forget(9) == 3
+    assert (len(ledger), ledger.keyed) == (0, 0)
+    assert ledger.oldest_us is None
+
+
+def test_an_entry_whose_key_a_later_one_has_counts_as_one_without() -> None:
+    ledger = Ledger()
+    for number in range(1, 5):
+        ledger.add(entry(number, "k"))
+
+    assert (len(ledger), ledger.keyed) == (4, 1)
+    assert ledger.forget(0, unkeyed_max=0) == 3
+    assert ledger.of_key("k") == entry(4, "k")
+
+
 @pytest.mark.parametrize(
     ("text", "number"), [("t3-7", 3 << 40 | 7), ("1-81", 1 << 40 | 81), ("", 0), ("tx-1", 0), ("t1", 0)]
 )
@@ -165,6 +193,13 @@ class Recording:
             self.image.ledger.forget(before)
         self.wanted = {number: key for number, key in self.wanted.items() if number >= before}
 
+    def spare(self, unkeyed_max: int) -> None:
+        if self.image.ledger is not None:
+            self.image.ledger.forget(0, unkeyed_max)
+        unkeyed = [number for number, key in self.wanted.items() if key is None]
+        for number in unkeyed[: max(len(unkeyed) - unkeyed_max, 0)]:
+            del self.wanted[number]
+
     async def restored(self) -> SessionImage:
         stored = await self.store.load(ByPublicId("public-1"), {})
         assert stored is not None
@@ -211,6 +246,32 @@ async def test_the_ledger_outlives_snapshots_and_restarts(place: MemoryPlace | S
         check((await recording.restored()).ledger, recording.wanted, 300)
 
 
+async def test_pages_of_entries_that_went_from_between_go_too(place: MemoryPlace | SqlitePlace) -> None:
+    async with opened(place) as store:
+        recording = Recording(store)
+        await recording.begin()
+        await recording.record(1)
+        await recording.record(6 * PAGE_ITEMS_MAX, keyed=False)
+        await recording.snapshot()
+        await recording.record(3)
+        recording.spare(10)
+        await recording.snapshot()
+        stored = await store.load(ByPublicId("public-1"), {})
+        assert stored is not None
+        assert stored.snapshot is not None
+
+        assert sum(len(page.items) for page in pages_of(stored.snapshot)) < 3 * PAGE_ITEMS_MAX
+    async with opened(place) as store:
+        recording.store = store
+        recording.image = await recording.restored()
+        check(recording.image.ledger, recording.wanted, 500)
+        recording.spare(0)
+        await recording.record(2, keyed=False)
+        await recording.snapshot()
+        check((await recording.restored()).ledger, recording.wanted, 500)
+        assert [key is None for key in recording.wanted.values()] == [False] * 4 + [True] * 2
+
+
 async def test_entries_that_a_damaged_snapshot_let_go_count_as_forgotten(tmp_path: Path) -> None:
     place = SqlitePlace(tmp_path)
     async with opened(place) as store:
@@ -240,6 +301,7 @@ steps = st.lists(
         st.tuples(st.just("snapshot"), st.just(0)),
         st.tuples(st.just("restart"), st.just(0)),
         st.tuples(st.just("forget"), st.integers(0, 120)),
+        st.tuples(st.just("spare"), st.integers(0, 60)),
     ),
     max_size=10,
 )
@@ -260,6 +322,9 @@ async def test_a_ledger_is_what_a_dictionary_says(plan: list[tuple[str, int]]) -
                     await recording.snapshot()
                 case "restart":
                     recording.image = await recording.restored()
+                case "spare":
+                    recording.spare(count)
+                    await recording.snapshot()
                 case _:
                     recording.forget(min(count, recording.image.version))
                     await recording.snapshot()

@@ -517,8 +517,29 @@ async def test_told_messages_without_keys_do_not_fill_the_records(place: Place) 
             await clerk.ask(Note(text=f"keyed {number}"), key=str(number))
         with pytest.raises(CapacityExceeded):
             await clerk.ask(Note(text="more"), key="more")
-        with pytest.raises(CapacityExceeded):
-            await clerk.tell(Note(text="more"))
+        assert await (await clerk.tell(Note(text="more"))).wait(5)
+
+
+async def test_one_young_key_keeps_no_room_from_what_is_told_behind_it(place: Place) -> None:
+    desk = Desk()
+    async with life(place, desk, idempotency_records_max=5) as it:
+        clerk = await it.clerk()
+        first = await clerk.tell(Note(text="keyed"), key="k")
+        assert 1 == await first.wait(5)
+        told = [await clerk.tell(Note(text=str(number))) for number in range(5)]
+        for number in range(200):
+            told.append(await clerk.tell(Note(text=f"more {number}")))
+            await told[-1].wait(5)
+        assert it.stat("snapshots")
+        assert [1, 1] == [await clerk.ask(Note(text="keyed"), key="k"), await (await clerk.receipt(key="k")).wait(5)]
+    async with life(place, desk, idempotency_records_max=5, replay_age_s=0) as it:
+        clerk = await it.clerk()
+        assert 1 == await clerk.ask(Note(text="keyed"), key="k")
+        assert 1 == await (await clerk.receipt(turn=first.turn)).wait(5)
+        assert 206 == await (await clerk.receipt(turn=told[-1].turn)).wait(5)
+        with pytest.raises(OutcomeUnknown):
+            await clerk.receipt(turn=told[0].turn)
+    assert 206 == len(desk.began)
 
 
 # Many at once, and deaths between
