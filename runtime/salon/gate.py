@@ -91,7 +91,7 @@ class Gate:
         if envelope.sending is not None or held.staged is not None or held.letters:
             self._add_delivery(held, record)
         if self._opens_early and not envelope.promise.done():
-            held.tell()
+            held.tell_early()
         self._held[held] = None
         if not self._is_watching:
             self._is_watching = True

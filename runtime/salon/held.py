@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from salon.closing import FAILED
+
 if TYPE_CHECKING:
     from salon.draft import Changes, Draft
     from salon.errors import SalonError
@@ -67,6 +69,15 @@ class Held:
         self.letters: Sequence[DeadLetterRow] = ()
         self.mark: Mark | None = None
         """Of which this is the end; made again, if the store does not take it."""
+
+    def tell_early(self) -> None:
+        """It is not durable yet. Whoever comes with the key of a message of it until then gets the same."""
+        sendings = [member.sending for member in self.envelope.members if member.sending is not None]
+        for sending in sendings:
+            sending.is_told_early = self.outcome != FAILED  # which nobody is to get again
+        self.tell()
+        for sending in sendings:
+            sending.is_told_early = False
 
     def tell(self) -> None:
         """It is durable."""

@@ -57,6 +57,8 @@ class Joining:
                 self.check_room(resident, key)
                 return None
             _check_same(handler, envelope.sending, fingerprint)
+            if envelope.sending.ticket.ending is not None:
+                return envelope.sending.ticket  # told before the store has answered
             if not (told and envelope.sending.row is None and envelope.sending.is_ending):
                 return await self._join(resident, envelope, envelope.sending, deadline, told=told)
             await envelope.sending.ticket.ended()  # too late for the inbox: its end is on the way to the store

@@ -23,6 +23,7 @@ class Sending:
         "fingerprint",
         "is_ending",
         "is_promoted",
+        "is_told_early",
         "key",
         "marked",
         "members",
@@ -48,6 +49,8 @@ class Sending:
         """It was asked, and told afterwards: its turn does not wait until the row is durable."""
         self.is_ending = False
         """The end of its turn is on the way to the store."""
+        self.is_told_early = False
+        """Its callers are being told before that is so."""
         self.attempt = 1
         """Which attempt the next run of its handler is."""
         self.marked = 0
@@ -69,7 +72,7 @@ class Sending:
                 envelope.promise.set_exception(ending.error)
         if self.ticket.merged_into is None:
             self.ticket.end(ending)
-        if self.on_end is not None:
+        if self.on_end is not None and not self.is_told_early:
             self.on_end(envelope)
             self.on_end = None
 

@@ -1,5 +1,6 @@
 """One key is one effect: joined while it moves, answered from the record afterwards, run again when it was undone."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -540,6 +541,43 @@ async def test_one_young_key_keeps_no_room_from_what_is_told_behind_it(place: Pl
         with pytest.raises(OutcomeUnknown):
             await clerk.receipt(turn=told[0].turn)
     assert 206 == len(desk.began)
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["asked", "told"])
+async def test_a_key_that_comes_again_right_after_an_early_reply_runs_no_second_time(place: Place, told: bool) -> None:
+    desk = Desk()
+    async with life(place, desk, FaultPoint("commit", 3 if told else 2, "before", "stall"), durability="memory") as it:
+        clerk = await it.clerk()
+        for _ in range(2):
+            assert [1, 1] == await _twice(clerk, Note(text="a"), "k", told=told)
+        await it.store.wait_until_stalled()
+        with anyio.fail_after(1):
+            assert 1 == await (await clerk.receipt(key="k")).wait()
+        it.store.release()
+        assert 2 == await clerk.ask(Note(text="b"))
+        assert [1, 1] == await _twice(clerk, Note(text="a"), "k", told=told)
+    assert ["a", "b"] == desk.began
+
+
+async def _twice(clerk: SessionHandle[Sheet], note: Note, key: str, *, told: bool) -> list[int]:
+    """Asked and told under the key, the one that `told` says first."""
+    replies: list[int] = []
+    for is_told in (told, not told):
+        with anyio.fail_after(2):
+            replies.append(
+                await (await clerk.tell(note, key=key)).wait() if is_told else await clerk.ask(note, key=key)
+            )
+    return replies
+
+
+async def test_an_early_failure_lets_its_key_run_again_at_once(place: Place) -> None:
+    desk = Desk(failing=Counter({"a": 1}))
+    async with life(place, desk, durability="memory") as it:
+        clerk = await it.clerk()
+        with pytest.raises(TurnFailed):
+            await clerk.ask(Note(text="a"), key="k")
+        assert [1, 1] == await _twice(clerk, Note(text="a"), "k", told=False)
+    assert ["a", "a"] == desk.began
 
 
 # Many at once, and deaths between
