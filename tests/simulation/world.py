@@ -173,7 +173,10 @@ class World:
             Notebook,
             store=store,
             deps=self._desk,
-            settings=Settings(mailbox_messages_max=self.run.workload.mailbox_messages_max),
+            settings=Settings(
+                mailbox_messages_max=self.run.workload.mailbox_messages_max,
+                crash_budget=1_000_000,  # handlers raise on purpose: nobody shall rest for it
+            ),
             clock=self.clock,
             chance=self._chance,
             ready=lambda: SeededReady(self._chance.below(1 << 32)),
