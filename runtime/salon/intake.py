@@ -218,6 +218,7 @@ class Intake:
         )
         sending.marked = attempts
         sending.ticket.durable = True
+        self.time(envelope, sending.row)
         promise = sending.accepted = self._host.promise()
         return promise
 
@@ -283,11 +284,10 @@ class Intake:
 
     def put_off_deadline(self, sending: Sending, deadline: float) -> None:
         """Whoever has joined gives it more time, in this life of the process."""
-        row = sending.row
-        if row is not None and row.deadline_us is not None:
-            later_us = self._deadline_us(deadline)
-            deadline_us = None if later_us is None else max(row.deadline_us, later_us)
-            sending.row = replace(row, deadline_us=deadline_us)
+        row, later = sending.row, max(sending.deadline, deadline)
+        if row is not None and later > sending.deadline:
+            sending.deadline = later
+            sending.row = replace(row, deadline_us=self._deadline_us(later))
 
     def _deadline_us(self, deadline: float) -> int | None:
         if deadline == inf:
@@ -295,34 +295,31 @@ class Intake:
         now = self._monotonic()
         return self._wall.now_us(now) + int((deadline - now) * 1_000_000)
 
+    def time(self, envelope: TurnEnvelope, row: InboxRow) -> None:
+        """From now on its time is that of the monotonic clock: whoever sets the clock on the wall changes nothing."""
+        sending, now, max_age_s = envelope.sending, self._monotonic(), envelope.handler.max_age_s
+        assert sending is not None
+        now_us = self._wall.now_us(now)
+        if row.deadline_us is not None:
+            sending.deadline = now + (row.deadline_us - now_us) / 1_000_000
+        if max_age_s is not None:
+            sending.too_old_at = now + max_age_s - max(0, now_us - row.accepted_us) / 1_000_000
+
     def run_deadline(self, envelope: TurnEnvelope) -> float:
         """Until when its turn may run, if it begins now: of merged messages, as long as one of them has time."""
         latest = self._monotonic() + self._turn_timeout_s
         return min(max(map(self._own_deadline, envelope.members)), latest)
 
     def _own_deadline(self, envelope: TurnEnvelope) -> float:
-        is_told = envelope.sending is not None and envelope.sending.row is not None
-        return self._told_deadline(envelope) if is_told else envelope.deadline
+        sending = envelope.sending
+        return envelope.deadline if sending is None or sending.row is None else sending.deadline
 
     def queue_deadline(self, envelope: TurnEnvelope) -> float:
         """Until when a told message may wait: its own deadline, and the age that its handler allows."""
         sending = envelope.sending
         assert sending is not None
         assert sending.row is not None
-        if envelope.handler.max_age_s is None:
-            return self._told_deadline(envelope)
-        now = self._monotonic()
-        age_s = max(0, self._wall.now_us(now) - sending.row.accepted_us) / 1_000_000
-        return min(self._told_deadline(envelope), now + envelope.handler.max_age_s - age_s)
-
-    def _told_deadline(self, envelope: TurnEnvelope) -> float:
-        assert envelope.sending is not None
-        assert envelope.sending.row is not None
-        deadline_us = envelope.sending.row.deadline_us
-        if deadline_us is None:
-            return inf
-        now = self._monotonic()
-        return now + (deadline_us - self._wall.now_us(now)) / 1_000_000
+        return min(sending.deadline, sending.too_old_at)
 
     # To its turn
 
@@ -341,6 +338,7 @@ class Intake:
             again = [(number, None) for number in dropped]
             mail = Mail(inbox_started=marks, inbox_put_off=again, progress_dropped=dropped)
             await self._mark(resident, told, sending.attempt, mail)
+            self._never_begun.difference_update(number for number, _ in marks)
         if told:
             envelope.deadline = self.run_deadline(envelope)
         sending.ticket.begin(sending.attempt)

@@ -167,6 +167,7 @@ class Restoring:
         sending.marked = row.attempts
         sending.attempt = row.attempts + 1
         sending.ticket.durable = True
+        self._intake.time(envelope, row)
         envelope.deadline = self._intake.queue_deadline(envelope)
         return envelope
 

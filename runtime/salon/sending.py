@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Sending:
     __slots__ = (
         "accepted",
         "attempt",
+        "deadline",
         "fingerprint",
         "is_ending",
         "is_promoted",
@@ -32,6 +34,7 @@ class Sending:
         "row",
         "steps",
         "ticket",
+        "too_old_at",
     )
 
     def __init__(self, message: Message[Any], ticket: Ticket, key: str | None = None, fingerprint: bytes = b"") -> None:
@@ -43,6 +46,10 @@ class Sending:
         self.fingerprint = fingerprint
         self.row: InboxRow | None = None
         """Its place in the durable inbox; None for an ask."""
+        self.deadline = inf
+        """Of a told one: until when it may wait and run, by the monotonic clock of this process."""
+        self.too_old_at = inf
+        """Of a told one: until when it may wait, as its handler says."""
         self.accepted: Promise[None] | None = None
         """Settled when the row is durable, or was refused."""
         self.is_promoted = False
@@ -64,7 +71,14 @@ class Sending:
         """Called once, when it has ended."""
 
     def end(self, envelope: TurnEnvelope, ending: Ending) -> None:
-        """Its callers are told; what they were told before stands."""
+        """Its callers are told; what they were told before stands. It has ended."""
+        self.tell(envelope, ending)
+        if self.on_end is not None and not self.is_told_early:
+            self.on_end(envelope)
+            self.on_end = None
+
+    def tell(self, envelope: TurnEnvelope, ending: Ending) -> None:
+        """As `end`, of one whose end is not recorded yet: it is still found by its key."""
         if not envelope.promise.done():
             if ending.error is None:
                 envelope.promise.set_result(ending.result())  # a copy of its own
@@ -72,9 +86,6 @@ class Sending:
                 envelope.promise.set_exception(ending.error)
         if self.ticket.merged_into is None:
             self.ticket.end(ending)
-        if self.on_end is not None and not self.is_told_early:
-            self.on_end(envelope)
-            self.on_end = None
 
     @property
     def begun(self) -> int:

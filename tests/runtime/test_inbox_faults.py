@@ -123,3 +123,17 @@ async def test_every_write_may_go_wrong(
 
     assert number > 10
     assert met["applied"] > 50
+
+
+async def test_a_message_that_comes_back_and_begins_has_begun(place: Place) -> None:
+    """Its acceptance was unknown, so that it had not; then its handler ran, and nobody knows what of it was applied."""
+    desk = Desk()
+    points = [FaultPoint("commit", 2, "after", "unknown"), FaultPoint("commit", 4, "instead", "unknown")]
+    async with life(place, desk, *points, **CALM) as it:
+        clerk = await it.clerk()
+        with pytest.raises(OutcomeUnknown):
+            await clerk.tell(Note(text="a"))
+        while not (letters := await it.letters()):  # noqa: ASYNC110  # there is no event to wait for
+            await anyio.sleep(0.001)
+
+        assert ([("note", "interrupted", 1)], ["a"], []) == (letters, desk.began, await lines_of(clerk))
