@@ -12,8 +12,10 @@ from salon.checkpoint import Checkpoint
 from salon.errors import SalonError
 
 if TYPE_CHECKING:
+    from salon.events import TurnStatus
     from salon.message import Message
     from salon.turn_envelope import TurnEnvelope
+    from salon_actors import Promise
     from salon_persistence.records import DeadLetterRow
 
 Reason: TypeAlias = Literal["stop", "interrupt", "crash"]
@@ -65,5 +67,14 @@ class Mark:
     """What is kept of its draft."""
     letters: Sequence[DeadLetterRow] = ()
     """What remains of it to be inspected; one for each message that was merged."""
+    noted: Promise[bool] | None = None
+    """Whether its callers know already, and the letters are written; None: they hear of it by the mark."""
+    is_void: bool = False
+    """Its message was never accepted, and its sender knows: nothing is left to be said."""
     is_refused: bool = False
     """The store has refused it once."""
+
+    @property
+    def status(self) -> TurnStatus | None:
+        """What callers read of it, where the error does not say."""
+        return "dead_lettered" if self.outcome == "dead_lettered" else None

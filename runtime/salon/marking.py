@@ -18,6 +18,7 @@ from salon.checkpoint import Checkpoint
 from salon.cutting import STOP
 from salon.held import Held
 from salon.mark import InterruptedTurn, Mark, Reason
+from salon.notices import is_refused
 from salon.resident import Resident
 from salon.turn_envelope import TurnEnvelope
 from salon_actors import Ending, HostLoop, Raised, Returned, SchedulerClosed
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from salon.draft import Changes, Draft
     from salon.frame import Frame
     from salon.gate import Gate
+    from salon.notices import Notices
     from salon.receive import Handler
     from salon.session import Session
     from salon.settings import Settings
@@ -64,9 +66,11 @@ class Marking:
         residents: Residents,
         clock: Clock,
         wall: Wall,
+        notices: Notices,
         settings: Settings,
     ) -> None:
         self._host = host
+        self._notices = notices
         self._scheduler = scheduler
         self._gate = gate
         self._residents = residents
@@ -101,7 +105,19 @@ class Marking:
         if not envelope.is_recorded:
             self._tell(envelope, error)
         else:
-            self.submit(resident, Mark(envelope, outcome, lambda: error))
+            self._submit_soon(resident, Mark(envelope, outcome, lambda: error))
+
+    def too_late(
+        self, resident: Resident, envelope: TurnEnvelope, letters: Sequence[DeadLetterRow], error: errors.SalonError
+    ) -> None:
+        """As `dead`, of one that was taken out before it began."""
+        self._submit_soon(resident, Mark(envelope, "dead_lettered", lambda: error, letters=letters))
+
+    def _submit_soon(self, resident: Resident, mark: Mark) -> None:
+        """Its callers do not wait for the turn that runs."""
+        if self._notices.are_needed(resident):
+            mark = replace(mark, noted=self._notices.give(resident, mark))
+        self.submit(resident, mark)
 
     def dead(
         self,
@@ -147,6 +163,10 @@ class Marking:
         """
         if mark.is_refused:
             await self._sleep(self._probe_interval_s)
+        if mark.noted is not None and await mark.noted:
+            envelope.mark = replace(mark, letters=())
+        elif await is_refused(mark.envelope):
+            envelope.mark = replace(mark, is_void=True)
         while resident.is_stale or resident.is_short:
             try:
                 await self._residents.refresh(resident)
@@ -168,6 +188,8 @@ class Marking:
         """The marking turn has run. True: the session is free at once."""
         mark = envelope.mark
         assert mark is not None
+        if mark.is_void:
+            return True
         if frame is None:  # the session could not be read back, or the runtime closes
             self.abandoned(mark, ending)
             return True
@@ -179,8 +201,7 @@ class Marking:
             return True
         held = Held(resident, mark.envelope, draft, changes, None)
         held.mark, held.error, held.outcome, held.letters = mark, error, mark.outcome, mark.letters
-        if mark.outcome == "dead_lettered":
-            held.status = "dead_lettered"
+        held.status = mark.status
         held.staged = staged
         self._gate.hold(held, self.now_us())
         return False

@@ -176,7 +176,7 @@ class Mishaps:
         told = [m for m in envelope.members if m.sending is not None and m.sending.row is not None]
         self._counters.dead_lettered += len(told)
         letters = [self._letter(resident, member, reason, "") for member in told]
-        self._marking.dead(resident, envelope, letters, error)
+        self._marking.too_late(resident, envelope, letters, error)
 
     def crashed(self, resident: Resident) -> None:
         """The process died in a turn of the session."""

@@ -31,6 +31,7 @@ from salon.merging import Merging
 from salon.metrics import Counters
 from salon.mishap import Mishaps
 from salon.nesting import Nesting
+from salon.notices import Notices
 from salon.outbox import Bounds, Outbox
 from salon.outreach import Outreach
 from salon.progress import Progress
@@ -107,7 +108,8 @@ class Parts:
         self.intake = Intake(
             host, scheduler, bridge, self.gate, self.residents, self.ended, clock, wall, counters, settings
         )
-        self.marking = Marking(host, scheduler, self.gate, self.residents, clock, wall, settings)
+        notices = Notices(host, scheduler, self.intake, clock, settings)
+        self.marking = Marking(host, scheduler, self.gate, self.residents, clock, wall, notices, settings)
         self.leftovers = Leftovers(host, bridge, self.residents, self.marking, clock, settings)
         self.mishaps = Mishaps(host, scheduler, turns, self.marking, clock, chance, counters, settings)
         self.merging = Merging(host, scheduler, clock, self.intake, turns.expire)

@@ -108,6 +108,15 @@ class TurnEnvelope(Envelope):
             if member.sending is not None:
                 member.sending.end(member, ending)
 
+    def forewarn(self, error: SalonError, status: TurnStatus | None = None) -> None:
+        """As `fail`, while the record of its end is still to come."""
+        if len(self.members) > 1:
+            error.message = None
+        ending = Ending.failed(self.turn_id, error, status=status)
+        for member in self.members:
+            if member.sending is not None:
+                member.sending.tell(member, ending)
+
     def fail_alone(self, error: SalonError) -> None:
         """This message, and not the others of its turn."""
         if self.sending is not None:
