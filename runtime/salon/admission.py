@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from salon import errors
 from salon.cutting import INTERRUPT, ROLLBACK
+from salon.fingerprint import fingerprint_of
 from salon.forgetting import Forgetting
 from salon.frame import RUNNING
 from salon.limits import next_place_s
@@ -26,7 +26,6 @@ from salon.ticket import Ticket
 from salon.turn_envelope import TurnEnvelope
 from salon.turn_id import UNRECORDED
 from salon_actors import Phase, SchedulerClosed
-from salon_persistence import codec
 
 if TYPE_CHECKING:
     from salon.cutting import Cutting
@@ -359,14 +358,6 @@ class Admission:
         missing = object()
         found = ((variable, variable.get(missing)) for variable in self._context_vars)
         return tuple((variable, value) for variable, value in found if value is not missing)
-
-
-def fingerprint_of(handler: Handler, message: Message[Any]) -> bytes:
-    """64 bits of what the message says: its name, and its fields but for those that have their defaults."""
-    dump = type(message).__pydantic_serializer__.to_python
-    fields = dump(message, mode="python", round_trip=True, by_alias=False, exclude_defaults=True)
-    said = codec.pack([handler.message.salon_name.name, sorted(fields.items())])
-    return blake2b(said, digest_size=8).digest()
 
 
 def _policy(handler: Handler, asked: Overlap | None) -> Overlap:

@@ -36,6 +36,7 @@ from tests.runtime.waiting import until
 class Jot(Message[int], name="jot"):
     text: str
     tags: list[str] = Field(default_factory=list)
+    notes: dict[str, Any] = Field(default_factory=dict)
 
 
 class Quarantined(Message[int], name="quarantined"):
@@ -164,6 +165,34 @@ async def test_every_key_of_a_merged_turn_is_recorded(place: Place) -> None:
         clerk = await it.runtime.get_or_create(KeyClerk, name="clerk")
         assert [4] * 4 == [await clerk.ask(Jot(text=str(n)), key=str(n)) for n in range(4)]
         assert sorted(desk.began) == ["0", "1", "2", "3"]
+
+
+async def test_a_map_in_another_order_is_no_other_content(place: Place) -> None:
+    """Who sends again may have built the message anew: in another language, or in another release."""
+    notes: dict[str, Any] = {"a": 1, "b": [{"x": 1, "y": (1, {"p": 0, "q": 1})}], "c": {"d": None, "e": 2}}
+    desk, types = Desk(), (KeyClerk,)
+    async with life(place, desk, types=types) as it:
+        clerk = await it.runtime.get_or_create(KeyClerk, name="clerk")
+        assert 1 == await clerk.ask(Jot(text="a", notes=notes), key="k")
+    async with life(place, desk, types=types) as it:
+        clerk = await it.runtime.get_or_create(KeyClerk, name="clerk")
+        assert 1 == await clerk.ask(Jot(text="a", notes=_backwards(notes)), key="k")
+        with pytest.raises(IdempotencyConflict):
+            await clerk.ask(Jot(text="a", notes={**notes, "a": 2}), key="k")
+        with pytest.raises(IdempotencyConflict):
+            await clerk.ask(Jot(text="a", notes={**notes, "b": notes["b"] * 2}), key="k")
+    assert ["a"] == desk.began
+
+
+def _backwards(value: object) -> Any:
+    if isinstance(value, dict):
+        items = cast(dict[str, object], value).items()
+        return {key: _backwards(item) for key, item in reversed(list(items))}
+    if isinstance(value, list):
+        return [_backwards(item) for item in cast(list[object], value)]
+    if isinstance(value, tuple):
+        return tuple(_backwards(item) for item in cast(tuple[object, ...], value))
+    return value
 
 
 # Not recorded
