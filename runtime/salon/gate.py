@@ -124,7 +124,7 @@ class Gate:
             await self._clock.sleep(WATCH_S)
             now = self._clock.monotonic()
             for held in self._held:
-                was_late = isinstance(held.error, errors.TurnTimeout)  # known not to be applied, whatever the store says
+                was_late = isinstance(held.error, errors.TurnTimeout)  # not applied, whatever the store says
                 if held.is_old and not was_late and held.envelope.deadline <= now:
                     self._unanswered(held)
                 held.is_old = True  # and not one that was handed over a moment ago
