@@ -37,7 +37,7 @@ check: $(READY) ## formatting, lint, ports, layers, types
 	$(BIN)/pyright
 
 slow: $(READY) ## the long proofs: stateful, crash, power loss; SHORT=1 for a tenth of them
-	SALON_EFFORT=$(if $(SHORT),short,long) $(BIN)/python -m pytest -m slow $(ARGS)
+	SALON_EFFORT=$(if $(SHORT),short,long) $(BIN)/python -m pytest -m slow --numprocesses auto --dist worksteal $(ARGS)
 
 mutants: $(READY) ## each promise broken on purpose; its named test must fail
 	$(BIN)/python tests/mutants/run.py $(ARGS)

@@ -76,11 +76,12 @@ def git(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def run_tests(copy: Path, *tests: str) -> tuple[int, str]:
+def run_tests(copy: Path, *tests: str, processes: int = 0) -> tuple[int, str]:
     """The status of pytest and what it said; the copy's packages are found before the installed ones."""
     paths = os.pathsep.join(str(copy / root) for root in PACKAGE_ROOTS)
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider", *tests]
+    command += ["--numprocesses", str(processes)] if processes else []
     try:
         done = subprocess.run(
             command,
@@ -111,7 +112,7 @@ def pass_without(paths: Sequence[Path], copy: Path) -> bool:
     """Whether the tests of all mutants pass as the tree is; in one run, because starting one takes a second."""
     try:
         tests = {test for path in paths for test in read_mutant(path).tests}
-        return run_tests(copy, *sorted(tests))[0] == PASSED
+        return run_tests(copy, *sorted(tests), processes=AT_ONCE)[0] == PASSED
     except MutantError:
         return False
 
