@@ -13,7 +13,7 @@ from salon.resident import Resident, windows_of
 from salon.session import Session
 from salon.settings import Settings
 from salon.translation import translated
-from salon_actors import Clock, HostLoop, Promise
+from salon_actors import Clock, HostLoop, Phase, Promise
 from salon_persistence import errors as store_errors
 from salon_persistence.bridge import Bridge
 from salon_persistence.image import SessionImage, replay
@@ -21,6 +21,10 @@ from salon_persistence.records import LogPage, StoredSession
 from salon_persistence.store import Address, ByPublicId
 
 logger = logging.getLogger("salon")
+
+
+def _is_current(resident: Resident, stored: StoredSession, image: SessionImage) -> bool:
+    return (image.version, stored.row.generation) == (resident.image.version, resident.generation)
 
 
 def _unwired(resident: Resident, stored: StoredSession) -> None:
@@ -43,6 +47,8 @@ class Residents:
         self._bridge = bridge
         self._types = types
         self._monotonic = clock.monotonic
+        self._sleep = clock.sleep
+        self._probe_interval_s = settings.probe_interval_s
         self._counters = counters
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_window_s, settings.breaker_open_s)
         self._windows = {name: windows_of(cls) for name, cls in types.items()}
@@ -185,6 +191,9 @@ class Residents:
     async def reload(self, resident: Resident) -> None:
         """Read back a session whose last commit has an unknown outcome, or was another's; once, however many wait.
 
+        What the store says counts only if nothing has changed since it was asked: otherwise it is asked again, for
+        as long as a turn is under way that would be set back in time.
+
         Raises:
             StoreUnavailable, Corrupt, SessionNotFound: It stays as it is, and is tried again when it is next used.
 
@@ -199,13 +208,9 @@ class Residents:
     async def _reload(self, resident: Resident, promise: Promise[None]) -> None:
         self._counters.reloads += 1
         try:
-            stored = await self._bridge.load(ByPublicId(resident.public_id), self._windows)
-            if stored is None:
-                raise errors.SessionNotFound
-            image = replay(stored)
-            await self._fill_windows(resident.cls, resident.sid, image)
-            resident.restore(stored.row, image)
-            self.restored(resident, stored)
+            while not await self._read_back(resident):
+                if resident.is_under_way:
+                    await self._sleep(self._probe_interval_s)
         except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to those who wait
             promise.set_exception(translated(error))
         except BaseException:
@@ -215,6 +220,25 @@ class Residents:
             promise.set_result(None)
         finally:
             del self._reloading[resident.sid]
+
+    async def _read_back(self, resident: Resident) -> bool:
+        """False: what the store said is of no use, because the session has gone on since then."""
+        doubts = resident.doubts
+        stored = await self._bridge.load(ByPublicId(resident.public_id), self._windows)
+        if stored is None:
+            raise errors.SessionNotFound
+        image = replay(stored)
+        await self._fill_windows(resident.cls, resident.sid, image)
+        if resident.doubts != doubts or image.version < resident.image.version:
+            return False
+        if not resident.is_under_way:
+            resident.restore(stored.row, image)
+        elif resident.phase is Phase.HELD or not _is_current(resident, stored, image):
+            return False
+        else:
+            resident.is_stale = False  # a turn runs upon the same version, and only the inbox was in doubt
+        self.restored(resident, stored)
+        return True
 
     async def read_pages(self, sid: int, field: str, before: int, items: int) -> Sequence[LogPage]:
         """Older items of a log, for its drafts and views."""

@@ -185,7 +185,7 @@ class Gate:
                 self._not_applied(held, outcome)
         except Exception:
             logger.exception("salon turn %s was answered, but memory could not follow", held.record.turn)
-            held.resident.is_stale = True
+            held.resident.doubt()
             self._unanswered(held)
         finally:
             self._release(held.resident)
@@ -228,7 +228,7 @@ class Gate:
             if outcome.whole_store:
                 self._health.fenced()
             elif resident is not None:
-                resident.is_stale = True
+                resident.doubt()
             return errors.Fenced("Another runtime has written this session; nothing was applied.")
         if isinstance(outcome, Refused):
             self._health.note(outcome.error)
@@ -240,7 +240,7 @@ class Gate:
             self._health.note(outcome.error)
         self._counters.outcome_unknown += 1
         if resident is not None:
-            resident.is_stale = True
+            resident.doubt()
         return _caused(errors.OutcomeUnknown("The store cannot say whether the turn was applied."), outcome.error)
 
 

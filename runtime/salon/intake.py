@@ -108,6 +108,7 @@ class Intake:
 
     def _ended_of(self, resident: Resident, envelope: TurnEnvelope) -> None:
         inbox, sending = resident.inbox, envelope.sending
+        resident.doubts += 1  # who reads the session back just now may have seen it waiting
         if inbox is not None:
             inbox.remove(envelope)
             if inbox.is_empty:

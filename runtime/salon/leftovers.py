@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from salon.activation import Residents
     from salon.held import Held
     from salon.marking import Marking
+    from salon.mishap import Mishaps
     from salon.resident import Resident
     from salon.settings import Settings
     from salon.turn_envelope import TurnEnvelope
@@ -32,16 +33,26 @@ class Leftovers:
     """For all sessions of a runtime; tries until the store takes it, or the runtime closes."""
 
     def __init__(
-        self, host: HostLoop, bridge: Bridge, residents: Residents, marking: Marking, clock: Clock, settings: Settings
+        self,
+        host: HostLoop,
+        bridge: Bridge,
+        residents: Residents,
+        marking: Marking,
+        mishaps: Mishaps,
+        clock: Clock,
+        settings: Settings,
     ) -> None:
         self._host = host
         self._bridge = bridge
         self._residents = residents
         self._marking = marking
+        self._mishaps = mishaps
         self._sleep = clock.sleep
         self._probe_interval_s = settings.probe_interval_s
         self._ending: dict[TurnEnvelope, None] = {}
         """Those that will be told of their end when it is durable."""
+        self._looking: set[Resident] = set()
+        """Who is being read back."""
 
     def unsettled(self, held: Held, error: errors.SalonError, outcome: Outcome) -> None:
         """The store did not take the end of a message. `error` is what its callers get, if nothing better is known."""
@@ -84,10 +95,23 @@ class Leftovers:
         return await promise
 
     def look_again(self, resident: Resident) -> None:
-        """Memory does not know what the store has of the session: read it back, and what is in its inbox."""
-        self._host.spawn(self._look_again, resident)
+        """Memory does not know what the store has of the session: read it back, and what is in its inbox.
+
+        Until then it takes no other message: what comes back may have come before all that waits.
+        """
+        if resident not in self._looking:
+            self._looking.add(resident)
+            self._mishaps.hold(resident)
+            self._host.spawn(self._look_again, resident)
 
     async def _look_again(self, resident: Resident) -> None:
+        try:
+            await self._read_back(resident)
+        finally:
+            self._looking.discard(resident)
+            self._mishaps.let_go(resident)
+
+    async def _read_back(self, resident: Resident) -> None:
         while resident.is_stale:
             try:
                 await self._residents.reload(resident)

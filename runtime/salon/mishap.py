@@ -58,6 +58,8 @@ class Mishaps:
         self._forgetting = Forgetting(host, clock, self.parking, settings.crash_window_s + settings.parked_max_s)
         self._asleep: dict[Resident, float] = {}
         """Who is suspended, and until when."""
+        self._held = set[Resident]()
+        """Who is suspended until it is let go."""
 
     def none(self, resident: Resident) -> None:
         """A turn of the session ended well."""
@@ -143,6 +145,20 @@ class Mishaps:
         """The cause was mended: go on at once."""
         self.parking.resume(resident.sid, self._clock.monotonic())
         if self._asleep.pop(resident, None) is not None:
+            self._rouse(resident)
+
+    def hold(self, resident: Resident) -> None:
+        """Let nothing of its users begin until `let_go`."""
+        self._held.add(resident)
+        self._scheduler.suspend(resident)
+
+    def let_go(self, resident: Resident) -> None:
+        """It goes on, unless it rests."""
+        self._held.discard(resident)
+        self._rouse(resident)
+
+    def _rouse(self, resident: Resident) -> None:
+        if resident not in self._asleep and resident not in self._held:
             self._scheduler.resume(resident)
 
     def rest(self, resident: Resident, seconds: float) -> None:
@@ -159,7 +175,7 @@ class Mishaps:
             now = self._clock.monotonic()
             if until <= now:
                 del self._asleep[resident]
-                self._scheduler.resume(resident)
+                self._rouse(resident)
                 return
             await self._clock.sleep(until - now)
 

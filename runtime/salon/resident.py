@@ -15,7 +15,7 @@ from salon.info import SessionInfo, info_of
 from salon.log_core import SLACK, LogCore
 from salon.log_item import LogItems
 from salon.turn_envelope import TurnEnvelope
-from salon_actors import Actor
+from salon_actors import Actor, Phase
 from salon_persistence.image import SessionImage
 from salon_persistence.records import LogPage, SessionRow
 
@@ -38,6 +38,7 @@ class Resident(Actor[TurnEnvelope]):
         "cache",
         "cls",
         "cores",
+        "doubts",
         "generation",
         "image",
         "inbox",
@@ -58,6 +59,8 @@ class Resident(Actor[TurnEnvelope]):
         self.cache: dict[str, Any] | None = None
         """Attributes with an underscore that handlers have set; lost with this object."""
         self.is_snapshotting = False
+        self.doubts = 0
+        """Grows with whatever makes an answer too old that the store is about to give: see `doubt`."""
         self.sid = row.sid
         self.public_id = row.public_id
         self.image = image
@@ -108,6 +111,18 @@ class Resident(Actor[TurnEnvelope]):
         if draft.logs:
             draft.committed()
         self._ready = restored
+
+    def doubt(self) -> None:
+        """Memory does not know what the store has; nor does whoever is reading that already."""
+        self.is_stale = True
+        self.doubts += 1
+
+    @property
+    def is_under_way(self) -> bool:
+        """A handler runs on its draft, or the store has its turn: what is in memory may not be exchanged."""
+        if self.phase is Phase.HELD:
+            return True
+        return self.worker is not None and self.worker.envelope is not None and self.worker.envelope.frame is not None
 
     @property
     def windows(self) -> Mapping[str, int]:

@@ -92,14 +92,24 @@ class Restoring:
         """Everything in its inbox that this process does not know of yet waits again, or ends."""
         known = resident.inbox.by_number if resident.inbox is not None else {}
         progress = _by_number(stored.progress)
-        others_wait = resident.depth > 0  # it is read back, and what comes back had begun before them
+        others_wait = resident.depth > 0  # it is read back, and what comes back may have come before them
         rows = [row for row in stored.inbox if row.number not in known]
         followers = self._followers(resident, rows, progress)
         for row in rows:
             is_led = row.number in followers
-            self._restore(resident, row, progress.get(row.number, ()), first=others_wait, is_led=is_led)
+            self._restore(resident, row, progress.get(row.number, ()), is_led=is_led)
+        if rows and others_wait:
+            self._put_in_order(resident)
         if stored.steps:
             self._steps.restore(resident, stored.steps)
+
+    def _put_in_order(self, resident: Resident) -> None:
+        """As its messages were admitted."""
+        waiting = [envelope for envelope in self._scheduler.waiting(resident) if envelope.mark is None]
+        for envelope in waiting:
+            self._scheduler.withdraw(resident, envelope)
+        for envelope in sorted(waiting, key=lambda envelope: envelope.order):
+            self._intake.submit_accepted(resident, envelope)
 
     def _followers(
         self, resident: Resident, rows: Sequence[InboxRow], progress: Mapping[int, Sequence[ProgressRow]]
@@ -127,7 +137,6 @@ class Restoring:
         row: InboxRow,
         progress: Sequence[ProgressRow],
         *,
-        first: bool = False,
         is_led: bool = False,
     ) -> None:
         handler = _handler_of(resident, row)
@@ -140,7 +149,7 @@ class Restoring:
             return
         if self._intake.has_begun(row):
             envelope = self._envelope(resident, row, message, handler)
-            self._crashed(resident, envelope, row, progress, first=first, is_led=is_led)
+            self._crashed(resident, envelope, row, progress, is_led=is_led)
             return
         if row.due_us is None:
             row = replace(row, attempts=0)
@@ -171,8 +180,7 @@ class Restoring:
         envelope.deadline = self._intake.queue_deadline(envelope)
         return envelope
 
-    def _wait(self, resident: Resident, envelope: TurnEnvelope, row: InboxRow, *, first: bool = False) -> None:
-        """`first`: at the head, because what came after it waits already."""
+    def _wait(self, resident: Resident, envelope: TurnEnvelope, row: InboxRow) -> None:
         self._counters.messages_restored += 1
         if envelope.deadline <= self._clock.monotonic():
             error = errors.TurnTimeout("Its deadline passed before it began; nothing was applied.")
@@ -181,10 +189,7 @@ class Restoring:
             self._merging.add(resident, envelope, envelope.handler.overlap)
         else:
             self._merging.alone(envelope)
-            if first:
-                self._scheduler.put_back(resident, envelope)
-            else:
-                self._intake.submit_accepted(resident, envelope)
+            self._intake.submit_accepted(resident, envelope)
 
     def _crashed(
         self,
@@ -193,7 +198,6 @@ class Restoring:
         row: InboxRow,
         progress: Sequence[ProgressRow],
         *,
-        first: bool,
         is_led: bool,
     ) -> None:
         """The process ended while its handler ran, or was about to; or nobody knew whether its turn was applied."""
@@ -204,7 +208,7 @@ class Restoring:
         if policy is not None and row.attempts < policy.attempts_max:
             self._counters.turns_retried += 1
             backoff = Backoff(policy.backoff_s, max(policy.backoff_s, BACKOFF_S_MAX))
-            self._wait(resident, envelope, row, first=first)
+            self._wait(resident, envelope, row)
             self._mishaps.rest(resident, backoff.equal_s(row.attempts, self._chance))
             return
         sending.attempt = row.attempts
