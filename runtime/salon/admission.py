@@ -137,7 +137,7 @@ class Admission:
             closing.message = sent
             raise closing from None
         except errors.SalonError as error:
-            error.message = sent
+            self._refused(error, sent)
             raise
         return envelope
 
@@ -154,8 +154,13 @@ class Admission:
         try:
             return await self._send(resident, sent, how, told=told)
         except errors.SalonError as error:
-            error.message = sent
+            self._refused(error, sent)
             raise
+
+    def _refused(self, error: errors.SalonError, sent: Message[Any]) -> None:
+        error.message = sent
+        if isinstance(error, errors.MailboxFull):
+            self._counters.mailbox_full += 1
 
     async def _send(self, resident: Resident, sent: Message[Any], how: How, *, told: bool) -> Ticket | Recorded:
         handler = _handler(resident.cls, sent)
@@ -164,7 +169,7 @@ class Admission:
         now = self._monotonic()
         deadline = inf if told and how.timeout_s is None else self._deadline(now, how.timeout_s)
         fingerprint = b"" if how.key is None else fingerprint_of(handler, message)
-        latest = now + handler.when_full.seconds if isinstance(handler.when_full, Wait) else now
+        latest = min(now + handler.when_full.seconds, deadline) if isinstance(handler.when_full, Wait) else now
         while True:
             if how.key is not None:
                 found = await self._joining.known(resident, handler, how.key, fingerprint, deadline, told=told)
@@ -293,7 +298,6 @@ class Admission:
     def _check_room(self, resident: Resident, size: int, now: float, given_up: Sequence[TurnEnvelope] = ()) -> None:
         full: errors.SalonError | None = self._full(resident, size, now, given_up)
         if full is not None:
-            self._counters.mailbox_full += 1
             raise full
         if (full := self._limits.runtime(size, len(given_up), _bytes_of(given_up))) is not None:
             self._counters.over_capacity += 1

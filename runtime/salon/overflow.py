@@ -10,7 +10,7 @@ from salon.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Its sender waits for room, up to `seconds` (> 0), and is then refused."""
+    """Its sender waits for room, up to `seconds` (> 0) or the message's own deadline, and is then refused."""
 
     seconds: float
 

@@ -361,6 +361,33 @@ async def test_a_sender_may_wait_for_room_and_is_refused_when_it_does_not_come_i
     assert ["hold", "first", "patient"] == script.texts
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told", "asked"])
+async def test_nobody_waits_for_room_beyond_the_deadline_of_his_message(place: Place, told: bool) -> None:
+    clock, script = VirtualClock(), Script()
+    hold, refused = script.close("hold"), list[MailboxFull]()
+    async with Runtime(
+        Waiting, store=place.store(), deps=script, settings=Settings(mailbox_messages_max=1), clock=clock
+    ) as runtime:
+        waiting = await runtime.create(Waiting)
+
+        async def send() -> None:
+            try:
+                await (waiting.tell if told else waiting.ask)(Patient(text="hurried"), timeout_s=1)
+            except MailboxFull as error:
+                refused.append(error)
+
+        async with anyio.create_task_group() as group:
+            await waiting.tell(Patient(text="hold"))
+            await until(lambda: script.began)
+            await waiting.tell(Patient(text="first"))
+            group.start_soon(send)
+            waited_s = await passing(clock, lambda: refused)
+        assert 1.0 <= waited_s <= 1.1
+        assert 1 == runtime.stats()["mailbox_full"], "each refusal counts once, however often there was no room"
+        hold.set()
+        await until(lambda: "first" in script.texts)
+
+
 async def test_the_oldest_of_a_full_mailbox_makes_room_and_is_told(place: Place) -> None:
     async with staged(place, mailbox_messages_max=2) as stage:
         await stage.occupy()
