@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from salon.ticket import Ticket
+from salon.tracebacks import Tracebacks
 from salon_actors import Clock, HostLoop
 
 _TICKET_BYTES = 1_000
@@ -17,7 +18,17 @@ class Ended:
     A task sleeps while something is kept, and there is none otherwise.
     """
 
-    __slots__ = ("_age_s", "_bytes", "_bytes_max", "_clock", "_host", "_is_armed", "_kept", "_tickets_max")
+    __slots__ = (
+        "_age_s",
+        "_bytes",
+        "_bytes_max",
+        "_clock",
+        "_host",
+        "_is_armed",
+        "_kept",
+        "_tickets_max",
+        "_tracebacks",
+    )
 
     def __init__(
         self,
@@ -43,6 +54,7 @@ class Ended:
         self._kept: OrderedDict[int, tuple[Ticket, float, int]] = OrderedDict()
         self._bytes = 0
         self._is_armed = False
+        self._tracebacks = Tracebacks()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -63,6 +75,8 @@ class Ended:
         size = _TICKET_BYTES + ticket.kept_bytes
         self._kept[ticket.number] = ticket, self._clock.monotonic() + self._age_s, size
         self._bytes += size
+        if ticket.ending is not None and ticket.ending.error is not None:
+            self._tracebacks.keep(ticket.ending.error)
         while len(self._kept) > self._tickets_max or self._bytes > self._bytes_max:
             self._drop_oldest()
         if self._kept and not self._is_armed:
@@ -71,6 +85,7 @@ class Ended:
 
     def clear(self) -> None:
         """Forgets all of them, as when the runtime closes."""
+        self._tracebacks.clear()
         while self._kept:
             self._drop_oldest()
 
