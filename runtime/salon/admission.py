@@ -275,6 +275,7 @@ class Admission:
         for waiting in self._before(resident, newcomer):
             self._scheduler.withdraw(resident, waiting)
             self._counters.turns_superseded += 1
+            self._mishaps.withdrawn(resident, waiting)
             error = errors.TurnSuperseded("A later message took its place; it never began.")
             self._marking.withdrawn(resident, waiting, error, "superseded")
 

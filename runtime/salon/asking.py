@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from salon.marking import Marking
     from salon.merging import Merging
     from salon.message import Message
+    from salon.mishap import Mishaps
     from salon.resident import Resident
     from salon.turn_envelope import TurnEnvelope
     from salon.whereabouts import SessionTurns
@@ -31,6 +32,7 @@ class Asking:
         cutting: Cutting,
         marking: Marking,
         merging: Merging,
+        mishaps: Mishaps,
         tools: Tools,
     ) -> None:
         self._scheduler = scheduler
@@ -38,6 +40,7 @@ class Asking:
         self._cutting = cutting
         self._marking = marking
         self._merging = merging
+        self._mishaps = mishaps
         self._tools = tools
 
     async def ask(self, resident: Resident, message: Message[Any], how: How) -> Any:
@@ -71,7 +74,10 @@ class Asking:
 
     def _withdraw(self, resident: Resident, envelope: TurnEnvelope) -> None:
         if self._merging.leave(resident, envelope) or self._scheduler.withdraw(resident, envelope):
-            error = errors.TurnStopped("It was stopped before it began; nothing was applied.")
+            attempted = envelope.sending is not None and envelope.sending.attempt > 1
+            when = "between two attempts" if attempted else "before it began"
+            error = errors.TurnStopped(f"It was stopped {when}; nothing was applied.")
+            self._mishaps.withdrawn(resident, envelope)
             self._marking.withdrawn(resident, envelope, error, "stopped")
 
 

@@ -58,6 +58,8 @@ class Mishaps:
         self._forgetting = Forgetting(host, clock, self.parking, settings.crash_window_s + settings.parked_max_s)
         self._asleep: dict[Resident, float] = {}
         """Who is suspended, and until when."""
+        self._awaited: dict[Resident, TurnEnvelope] = {}
+        """For whose next attempt it rests."""
         self._held = set[Resident]()
         """Who is suspended until it is let go."""
 
@@ -114,7 +116,7 @@ class Mishaps:
         if sending.row is not None:
             envelope.deadline = self._turns.intake.queue_deadline(envelope)
         self._scheduler.put_back(resident, envelope)
-        self.rest(resident, wait_s)
+        self.rest(resident, wait_s, envelope)
         return True
 
     def _count(self, resident: Resident, error: errors.SalonError | None) -> None:
@@ -144,8 +146,7 @@ class Mishaps:
     def resume(self, resident: Resident) -> None:
         """The cause was mended: go on at once."""
         self.parking.resume(resident.sid, self._clock.monotonic())
-        if self._asleep.pop(resident, None) is not None:
-            self._rouse(resident)
+        self._wake_up(resident)
 
     def hold(self, resident: Resident) -> None:
         """Let nothing of its users begin until `let_go`."""
@@ -161,8 +162,27 @@ class Mishaps:
         if resident not in self._asleep and resident not in self._held:
             self._scheduler.resume(resident)
 
-    def rest(self, resident: Resident, seconds: float) -> None:
-        """Let nothing of its users begin for so long."""
+    def withdrawn(self, resident: Resident, envelope: TurnEnvelope) -> None:
+        """A message waits no longer: if the session rests for its next attempt, the others need not."""
+        if self._awaited.get(resident) is not envelope:
+            return
+        now = self._clock.monotonic()
+        parked_s = self.parking.rest_s(resident.sid, now) if self.parking else None
+        if parked_s is None:
+            self._wake_up(resident)
+        else:
+            del self._asleep[resident], self._awaited[resident]
+            self.rest(resident, parked_s)
+
+    def _wake_up(self, resident: Resident) -> None:
+        self._awaited.pop(resident, None)
+        if self._asleep.pop(resident, None) is not None:
+            self._rouse(resident)
+
+    def rest(self, resident: Resident, seconds: float, awaited: TurnEnvelope | None = None) -> None:
+        """Let nothing of its users begin for so long; `awaited`: for the sake of this message, as long as it waits."""
+        if awaited is not None:
+            self._awaited[resident] = awaited
         until = self._clock.monotonic() + seconds
         is_asleep = resident in self._asleep
         self._asleep[resident] = max(until, self._asleep.get(resident, until))
@@ -174,8 +194,7 @@ class Mishaps:
         while (until := self._asleep.get(resident)) is not None:
             now = self._clock.monotonic()
             if until <= now:
-                del self._asleep[resident]
-                self._rouse(resident)
+                self._wake_up(resident)
                 return
             await self._clock.sleep(until - now)
 
@@ -186,6 +205,7 @@ class Mishaps:
     def put_aside(self, resident: Resident, envelope: TurnEnvelope, reason: str, error: errors.SalonError) -> None:
         """A message that will not begin becomes a dead letter, if it was told; an ask is only answered."""
         error.message = envelope.sent
+        self.withdrawn(resident, envelope)
         if not envelope.is_told:  # not recorded either: an ask that never ran may be asked again under its key
             envelope.fail(error)
             return

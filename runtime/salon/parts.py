@@ -201,7 +201,9 @@ class Parts:
             grace=Grace(host, clock, settings.interrupt_grace_s),
             nesting=Nesting(host, scheduler, Waits()),
         )
-        self.asking = Asking(scheduler, self.admission, self.cutting, self.marking, self.merging, self.tools)
+        self.asking = Asking(
+            scheduler, self.admission, self.cutting, self.marking, self.merging, self.mishaps, self.tools
+        )
         self.dead_letters = DeadLetters(
             bridge,
             host,

@@ -153,15 +153,16 @@ class Restoring:
             return
         if row.due_us is None:
             row = replace(row, attempts=0)
-        else:
-            self._rest_until(resident, row.due_us)
-        self._wait(resident, self._envelope(resident, row, message, handler), row)
+        envelope = self._envelope(resident, row, message, handler)
+        if row.due_us is not None:
+            self._rest_until(resident, row.due_us, envelope)
+        self._wait(resident, envelope, row)
 
-    def _rest_until(self, resident: Resident, due_us: int) -> None:
+    def _rest_until(self, resident: Resident, due_us: int, envelope: TurnEnvelope) -> None:
         """It waits for another attempt; a wall clock that was set back must not let it wait for ever."""
         left_s = (due_us - self._marking.now_us()) / 1_000_000
         if left_s > 0:
-            self._mishaps.rest(resident, min(left_s, BACKOFF_S_MAX))
+            self._mishaps.rest(resident, min(left_s, BACKOFF_S_MAX), envelope)
 
     def _envelope(self, resident: Resident, row: InboxRow, message: Message[Any], handler: Handler) -> TurnEnvelope:
         envelope = TurnEnvelope(
@@ -208,8 +209,8 @@ class Restoring:
         if policy is not None and row.attempts < policy.attempts_max:
             self._counters.turns_retried += 1
             backoff = Backoff(policy.backoff_s, max(policy.backoff_s, BACKOFF_S_MAX))
+            self._mishaps.rest(resident, backoff.equal_s(row.attempts, self._chance), envelope)
             self._wait(resident, envelope, row)
-            self._mishaps.rest(resident, backoff.equal_s(row.attempts, self._chance))
             return
         sending.attempt = row.attempts
         chunks = _chunks_in(progress)

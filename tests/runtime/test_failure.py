@@ -19,6 +19,7 @@ from salon import (
     SessionParked,
     Settings,
     TurnFailed,
+    TurnStopped,
     receive,
 )
 from salon.testing import SeededChance, VirtualClock
@@ -147,6 +148,38 @@ async def test_an_ask_whose_time_ends_before_its_next_attempt_is_not_kept_waitin
 
         assert TurnFailed is await asked(stage.act.ask(Try(text="a"), timeout_s=0.3))
         assert [("a", 1)] == stage.script.began
+
+
+async def test_nobody_rests_for_a_message_that_was_stopped_between_two_attempts(place: Place) -> None:
+    async with staged(place) as stage:
+        stage.script.failures["a"] = 4
+        receipt = await stage.act.tell(Try(text="a"))
+        await until(lambda: stage.runtime.stats()["turns_retried"])
+        await stage.act.stop(receipt.turn)
+        with pytest.raises(TurnStopped, match="between two attempts"):
+            await receipt.wait()
+
+        before_s = stage.clock.monotonic()
+        with anyio.fail_after(5):
+            assert 1 == await stage.act.ask(Say(text="b"))
+        assert before_s == stage.clock.monotonic()
+        assert ["a", "b"] == stage.script.texts
+
+
+async def test_a_session_that_is_parked_rests_on_when_its_next_attempt_was_stopped(place: Place) -> None:
+    async with staged(place, **PARKING) as stage:
+        await fail(stage, 2)
+        stage.script.failures["a"] = 4
+        receipt = await stage.act.tell(Try(text="a"))
+        await until(lambda: stage.runtime.stats()["sessions_parked"])
+        await stage.act.stop(receipt.turn)
+        with pytest.raises(TurnStopped, match="between two attempts"):
+            await receipt.wait()
+        with pytest.raises(SessionParked) as parked:
+            await stage.act.ask(Say(text="b"))
+        assert parked.value.retry_after_s is not None
+        await stage.clock.advance(parked.value.retry_after_s + 0.1)
+        assert 1 == await stage.act.ask(Say(text="b"))
 
 
 async def test_retries_that_are_used_up_end_in_the_dead_letters_and_can_be_sent_again(place: Place) -> None:
