@@ -190,6 +190,8 @@ class Admission:
             envelope.number |= UNRECORDED
         sending = self._intake.follow(resident, envelope, how.key, fingerprint)
         overlap = partial(self._overlap, resident, envelope, policy)
+        if not isinstance(policy, Merge):
+            self._merging.close(resident, handler.message)
         if told:
             self._intake.accept(resident, envelope, self._deadline_us(deadline), _stored(how.overlap), overlap)
             envelope.deadline = self._intake.queue_deadline(envelope)
@@ -253,11 +255,18 @@ class Admission:
     def _overlap(self, resident: Resident, envelope: TurnEnvelope, policy: Overlap) -> None:
         """What it does to others, once nothing can refuse it any more: of a told one, when it is durable."""
         if isinstance(policy, Merge):
-            self._merging.add(resident, envelope, policy)
+            self._merge(resident, envelope, policy)
         elif policy == "interrupt":
             self._interrupt(resident, envelope)
         elif policy == "rollback":
             self._roll_back(resident, envelope)
+
+    def _merge(self, resident: Resident, envelope: TurnEnvelope, policy: Merge) -> None:
+        if envelope.doom is None:
+            self._merging.add(resident, envelope, policy)
+        else:
+            error = errors.TurnStopped("It was stopped before it began; nothing was applied.")
+            self._marking.withdrawn(resident, envelope, error, "stopped")
 
     def _interrupt(self, resident: Resident, newcomer: TurnEnvelope) -> None:
         """What runs is cut; of its own kind, what waits will be, as soon as it has begun."""
@@ -308,14 +317,15 @@ class Admission:
         self, resident: Resident, size: int, now: float, given_up: Sequence[TurnEnvelope] = ()
     ) -> errors.MailboxFull | None:
         """Whether there is no room for it, once those that are given up have gone."""
-        if not (depth := resident.depth - len(given_up)):
+        merged, merged_bytes = self._merging.waiting(resident)
+        if not (depth := resident.depth + merged - sum(len(each.members) for each in given_up)):
             return None
         if not given_up:
             age_s = self._scheduler.oldest_age(resident, now)
         else:
             left = [each for each in _of_users(self._scheduler.waiting(resident)) if each not in given_up]
             age_s = now - min((each.accepted_at for each in left), default=now)
-        return self._limits.mailbox(size, depth, resident.waiting_bytes - _bytes_of(given_up), age_s)
+        return self._limits.mailbox(size, depth, resident.waiting_bytes + merged_bytes - _bytes_of(given_up), age_s)
 
     def _submit(self, resident: Resident, envelope: TurnEnvelope) -> None:
         try:

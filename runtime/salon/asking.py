@@ -79,6 +79,8 @@ class Asking:
             error = errors.TurnStopped(f"It was stopped {when}; nothing was applied.")
             self._mishaps.withdrawn(resident, envelope)
             self._marking.withdrawn(resident, envelope, error, "stopped")
+        else:
+            self._cutting.doom(envelope, STOP)  # on the way into the inbox, and to a group: it comes no further
 
 
 def _numbers(envelope: TurnEnvelope) -> list[int]:

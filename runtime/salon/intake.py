@@ -301,8 +301,8 @@ class Intake:
         sending, now, max_age_s = envelope.sending, self._monotonic(), envelope.handler.max_age_s
         assert sending is not None
         now_us = self._wall.now_us(now)
-        if row.deadline_us is not None:
-            sending.deadline = now + (row.deadline_us - now_us) / 1_000_000
+        left_us = inf if row.deadline_us is None else row.deadline_us - now_us
+        sending.deadline = now + left_us / 1_000_000
         if max_age_s is not None:
             sending.too_old_at = now + max_age_s - max(0, now_us - row.accepted_us) / 1_000_000
 
@@ -437,7 +437,9 @@ def _let_be(outcome: Outcome) -> None:
 
 
 def _is_running(resident: Resident, envelope: TurnEnvelope) -> bool:
-    return resident.worker is not None and resident.worker.envelope is envelope
+    """Alone, or merged into the one that runs."""
+    running = resident.worker.envelope if resident.worker is not None else None
+    return running is not None and envelope in running.members
 
 
 def _progress_of(resident: Resident, envelope: TurnEnvelope) -> Sequence[ProgressRow]:

@@ -92,6 +92,7 @@ class Joining:
             envelope.deadline = max(envelope.deadline, self._intake.queue_deadline(envelope))
         else:
             envelope.deadline = max(envelope.deadline, deadline)
+            sending.deadline = max(sending.deadline, deadline)
 
 
 def _check_same(handler: Handler, sending: Sending, fingerprint: bytes) -> None:

@@ -8,8 +8,11 @@ alone, because it was stopped or is too late; once it runs they share what becom
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from salon.alarm import Alarm, Call
 from salon.overlap import Merge
 from salon.turn_envelope import TurnEnvelope
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from salon.intake import Intake
     from salon.message import Message
     from salon.resident import Resident
+    from salon.sending import Sending
     from salon.ticket import Ticket
     from salon_actors import Clock, HostLoop, Scheduler
 
@@ -60,7 +64,12 @@ class Merging:
         self._clock = clock
         self._intake = intake
         self._expire = expire
+        self._alarm = Alarm(host, clock)
         self._open: dict[MergeGroup, tuple[Resident, type[Message[Any]]]] = {}
+        self.messages = 0
+        """In groups that are open, of all sessions."""
+        self.size_bytes = 0
+        """Of those messages."""
         self._is_draining = False
 
     def add(self, resident: Resident, envelope: TurnEnvelope, policy: Merge) -> None:
@@ -73,9 +82,9 @@ class Merging:
             self._open[group] = resident, kind
             self._host.spawn(self._close_in_time, resident, kind, group)
         group.add(envelope, now)
+        self._count(envelope, 1)
         _follow(group.members[0], group.members)
-        if envelope.deadline < group.first_at + policy.wait_max_s:
-            self._host.spawn(self._expire_in_time, resident, group, envelope)
+        self._expire_in_time(resident, envelope)
         if group.is_full or self._is_draining:
             self._close(resident, kind, group)
 
@@ -83,6 +92,19 @@ class Merging:
         """A message of a handler that takes lists, in a turn of its own."""
         if envelope.handler.is_list:
             envelope.message = [envelope.message]
+
+    def waiting(self, resident: Resident) -> tuple[int, int]:
+        """Messages that wait in groups and do not count in its mailbox, and the bytes of those that are not in it."""
+        if resident.inbox is None:
+            return 0, 0
+        members = [member for group in self._groups_of(resident) for member in group.members]
+        merged = sum(len(waiting.members) - 1 for waiting in self._scheduler.waiting(resident))
+        return len(members) + merged, sum(member.size_bytes for member in members)
+
+    def close(self, resident: Resident, kind: type[Message[Any]]) -> None:
+        """What comes now is not merged: the group that is open takes its place in the mailbox before it."""
+        if resident.inbox is not None and (group := resident.inbox.merging.get(kind)) is not None:
+            self._close(resident, kind, group)
 
     def flush(self) -> None:
         """The runtime drains: from now on nothing is waited for."""
@@ -110,6 +132,7 @@ class Merging:
     def _take_out(self, resident: Resident, group: MergeGroup, envelope: TurnEnvelope) -> None:
         """Out of a group that is open."""
         group.members.remove(envelope)
+        self._count(envelope, -1)
         if group.members:
             _follow(group.members[0], group.members)
         else:
@@ -135,13 +158,36 @@ class Merging:
         for each in waiting:
             self._intake.submit_accepted(resident, new if each is old else each)
 
-    async def _expire_in_time(self, resident: Resident, group: MergeGroup, envelope: TurnEnvelope) -> None:
-        while (left_s := envelope.deadline - self._clock.monotonic()) > 0:
-            await self._clock.sleep(left_s)
-            if envelope not in group.members:
-                return
-        if group in self._open and envelope in group.members:
-            self._take_out(resident, group, envelope)
+    def _count(self, envelope: TurnEnvelope, messages: int) -> None:
+        self.messages += messages
+        self.size_bytes += messages * envelope.size_bytes
+
+    def _expire_in_time(self, resident: Resident, envelope: TurnEnvelope) -> None:
+        """At its own deadline, in the group and in the mailbox: the turn waits as long as one of them has time."""
+        sending = envelope.sending
+        assert sending is not None
+        if sending.row is None:
+            sending.deadline = envelope.deadline
+        self._remind(resident, envelope, sending)
+
+    def _remind(self, resident: Resident, envelope: TurnEnvelope, sending: Sending) -> None:
+        left_s = min(sending.deadline, sending.too_old_at) - self._clock.monotonic()
+        if left_s < inf:
+            on_end = sending.on_end
+            call = self._alarm.call_in(left_s, partial(self._late, resident, envelope, sending, on_end))
+            sending.on_end = partial(_over, call, on_end)
+
+    def _late(
+        self,
+        resident: Resident,
+        envelope: TurnEnvelope,
+        sending: Sending,
+        on_end: Callable[[TurnEnvelope], None] | None,
+    ) -> None:
+        sending.on_end = on_end
+        if min(sending.deadline, sending.too_old_at) > self._clock.monotonic():
+            self._remind(resident, envelope, sending)  # who joined it gave it more time
+        elif self.leave(resident, envelope):
             self._expire(resident, envelope, False)
 
     # To its turn
@@ -155,6 +201,8 @@ class Merging:
         if group not in self._open:
             return  # it was full, or empty
         self._forget(resident, kind, group)
+        for member in group.members:
+            self._count(member, -1)
         leader = _leader(group.members)
         _follow(leader, group.members)
         _unite(leader, group.members)
@@ -167,6 +215,12 @@ class Merging:
         del self._open[group]
         if resident.inbox is not None and resident.inbox.merging.get(kind) is group:
             del resident.inbox.merging[kind]
+
+
+def _over(call: Call, on_end: Callable[[TurnEnvelope], None] | None, envelope: TurnEnvelope) -> None:
+    call.cancel()
+    if on_end is not None:
+        on_end(envelope)
 
 
 def _leader(members: Sequence[TurnEnvelope]) -> TurnEnvelope:

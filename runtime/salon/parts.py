@@ -97,7 +97,11 @@ class Parts:
         )
         scheduler = self.scheduler
         load = scheduler.load
-        self.limits = Limits(settings, partial(getattr, load, "messages"), partial(getattr, load, "size_bytes"))
+        self.limits = Limits(
+            settings,
+            lambda: load.messages + self.merging.messages,
+            lambda: load.size_bytes + self.merging.size_bytes,
+        )
         self.ended = Ended(
             host,
             clock,

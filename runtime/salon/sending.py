@@ -47,7 +47,7 @@ class Sending:
         self.row: InboxRow | None = None
         """Its place in the durable inbox; None for an ask."""
         self.deadline = inf
-        """Of a told one: until when it may wait and run, by the monotonic clock of this process."""
+        """Of a told or merged one: until when it may wait and run, by the monotonic clock of this process."""
         self.too_old_at = inf
         """Of a told one: until when it may wait, as its handler says."""
         self.accepted: Promise[None] | None = None

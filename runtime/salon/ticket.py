@@ -194,8 +194,9 @@ class Ticket:
 
     def lead(self) -> None:
         """The message has a turn of its own after all, which others may be merged into."""
-        self.merged_into = None
+        before, self.merged_into = self.leader, None
         self._tell_of_end()
+        before._tell_of_end()  # whoever waits for this one has waited there
 
     def forget_chunks(self) -> None:
         """Lets the chunks go; readers that have not seen them learn that and the outcome."""

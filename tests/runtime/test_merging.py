@@ -9,7 +9,7 @@ from salon import NotApplied, TurnFailed, TurnStopped
 from salon.events import Accepted, Done
 from salon.testing import FaultPoint, VirtualClock
 from tests.runtime.places import Place
-from tests.runtime.scripts import Chat, Cues, Quick, Say, Scene, scene
+from tests.runtime.scripts import Chat, Cues, Other, Quick, Say, Scene, scene
 from tests.runtime.waiting import until
 
 
@@ -274,3 +274,124 @@ async def test_a_message_that_the_store_refuses_is_in_no_group(place: Place) -> 
         with anyio.fail_after(5):
             with pytest.raises(NotApplied):
                 await it.chat.receipt(key="a")
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["asked", "told"])
+async def test_a_merged_message_is_told_at_its_own_deadline_while_its_turn_waits(place: Place, told: bool) -> None:
+    clock, cues = VirtualClock(), Cues()
+    cues.closed = {"a"}
+    async with scene(place, cues, clock=clock) as it:
+        await it.send(Say(text="a"), told=True)
+        await until(lambda: cues.began)
+        await quick(it, "b", told=told, timeout_s=5)
+        await quick(it, "c")
+        for _ in range(2000):
+            if it.seen:
+                break
+            await clock.advance(0.05)
+            await anyio.sleep(0.001)
+        assert {"b": "TurnTimeout"} == it.seen
+        cues.closed.clear()
+
+        assert {"c": "re c"} == await it.saw("c")
+        assert ["a", "c"] == cues.began
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["asked", "told"])
+async def test_a_message_that_joins_gives_a_merged_one_more_time(place: Place, told: bool) -> None:
+    clock, cues = VirtualClock(), Cues()
+    cues.closed = {"a"}
+    async with scene(place, cues, clock=clock) as it:
+        await it.send(Say(text="a"), told=True)
+        await until(lambda: cues.began)
+        await quick(it, "b", told=told, timeout_s=5, key="b")
+        await quick(it, "c")
+        await quick(it, "b", told=told, timeout_s=60, key="b")
+        await clock.advance(10)
+        cues.closed.clear()
+
+        assert {"b": "re b+c"} == await it.saw("b")
+
+
+async def test_messages_in_groups_count_against_the_mailbox(place: Place) -> None:
+    clock, cues = VirtualClock(), Cues()
+    cues.closed = {"a"}
+    async with scene(place, cues, clock=clock, mailbox_messages_max=3) as it:
+        await it.send(Say(text="a"), told=True)
+        await until(lambda: cues.began)
+        await quick(it, "b", "c")
+        await clock.advance(2)  # they are one turn that waits
+        await quick(it, "d")
+        await quick(it, "e")
+
+        assert {"e": "MailboxFull"} == it.seen
+        cues.closed.clear()
+        assert {"b": "re b+c", "c": "re b+c"} == await it.saw("b", "c")
+
+
+async def test_messages_in_groups_count_against_the_runtime(place: Place) -> None:
+    clock, cues = VirtualClock(), Cues()
+    async with scene(place, cues, clock=clock, messages_max=3) as it:
+        await quick(it, "a", "b", "c")
+        await quick(it, "d")
+
+        assert {"d": "CapacityExceeded"} == await it.saw("d")
+        await clock.advance(2)
+        assert dict.fromkeys("abc", "re a+b+c") == await it.saw(*"abc")
+        await quick(it, "e")
+        assert "e" not in it.seen
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["asked", "told"])
+@pytest.mark.parametrize(
+    ("overlap", "seen", "began"),
+    [
+        ("rollback", ("TurnSuperseded", "re c"), ["c"]),
+        ("interrupt", ("TurnInterrupted", "re c"), ["a+b", "c"]),
+        ("queue", ("re a+b", "re c"), ["a+b", "c"]),
+    ],
+)
+async def test_a_message_that_is_not_merged_finds_the_group_before_it(
+    place: Place, overlap: Any, seen: tuple[str, str], began: list[str], told: bool
+) -> None:
+    clock, cues = VirtualClock(), Cues()
+    cues.closed = {"x"}
+    async with scene(place, cues, clock=clock) as it:
+        await it.send(Other(text="x"), told=told)
+        await until(lambda: cues.began)
+        await quick(it, "a", "b", told=told)
+        await quick(it, "c", told=told, overlap=overlap)
+        cues.closed.clear()
+
+        assert {"a": seen[0], "b": seen[0], "c": seen[1]} == await it.saw(*"abc")
+        assert ["x", *began] == cues.began
+
+
+async def test_a_message_that_is_stopped_on_its_way_to_a_group_never_runs(place: Place) -> None:
+    clock, cues = VirtualClock(), Cues()
+    async with scene(place, cues, FaultPoint("commit", 2, "before", "stall"), clock=clock) as it:
+        await it.send(Quick(text="a"), told=True, key="a", stalled=True)
+        await it.store.wait_until_stalled()
+        await it.chat.stop((await it.chat.receipt(key="a")).turn)
+        it.store.release()
+
+        assert {"a": "TurnStopped"} == await it.saw("a")
+        await clock.advance(5)
+        assert [] == cues.began
+
+
+async def test_an_ask_in_a_merged_turn_that_is_told_meanwhile_does_not_run_again_after_a_kill(place: Place) -> None:
+    clock, cues = VirtualClock(), Cues()
+    cues.closed = {"a+b"}
+    async with scene(place, cues, clock=clock) as it:
+        await quick(it, "a")
+        await quick(it, "b", told=False, key="b")
+        await clock.advance(2)
+        await until(lambda: it.store.calls("commit") >= 4)  # created, accepted, begun, the checkpoint
+        await it.chat.tell(Quick(text="b"), key="b")
+        it.kill()
+    cues.closed.clear()
+    async with scene(place, cues) as it:
+        await it.chat.ask(Say(text="x"))
+        assert ["a+b", "x"] == cues.began
+        assert ["user a+b", "cut a, crash 1: ", "user x", "bot x"] == await it.lines()
