@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from salon.settings import Settings
     from salon.ticket import Ticket
     from salon.wall import Wall
-    from salon_actors import Clock, HostLoop
+    from salon_actors import Clock, HostLoop, Promise
     from salon_persistence.bridge import Bridge
 
 R = TypeVar("R")
@@ -55,6 +55,8 @@ class Progress:
         self._cutting = cutting
         self._monotonic = clock.monotonic
         self._wall = wall
+        self._doing: dict[tuple[Frame, str], Promise[None]] = {}
+        """Steps that run, by their turn and their key."""
         self._state_bytes_max = settings.state_bytes_max
         self._chunk_bytes_max = settings.message_bytes_max
 
@@ -144,14 +146,26 @@ class Progress:
         stored = sending.steps
         if stored is None:
             stored = sending.steps = self._steps_of(frame, owner)
-        if key not in stored:
-            data = _encoded(frame, adapter, key, await fn())
-            frame.check("self.turn")
-            if owner is not None:
-                row = StepRow(owner, key, data, self._wall.now_us(self._monotonic()))
-                await self._intake.note(frame.resident, Mail(steps=(row,)))
-            stored[key] = data
+        while key not in stored:
+            doing = self._doing.get((frame, key))
+            if doing is not None:
+                await doing  # another task of the turn; should it fail, this one tries
+                continue
+            doing = self._doing[frame, key] = self._host.promise()
+            try:
+                data = _encoded(frame, adapter, key, await fn())
+                frame.check("self.turn")
+                stored[key] = await self._kept(frame, owner, key, data)
+            finally:
+                del self._doing[frame, key]
+                doing.set_result(None)
         return adapter.validate_python(codec.unpack(stored[key]), by_name=True, by_alias=False)
+
+    async def _kept(self, frame: Frame, owner: str | None, key: str, data: bytes) -> bytes:
+        if owner is not None:
+            row = StepRow(owner, key, data, self._wall.now_us(self._monotonic()))
+            await self._intake.note(frame.resident, Mail(steps=(row,)))
+        return data
 
     def _steps_of(self, frame: Frame, owner: str | None) -> dict[str, bytes]:
         """Those of an earlier attempt, perhaps of an earlier process."""

@@ -1,7 +1,9 @@
 """once: the result of a step is durable before it is used, and outlives its turn. token: the same each time."""
 
+from contextlib import suppress
 from typing import Any, cast
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
@@ -235,3 +237,33 @@ async def test_tokens_differ_by_step_turn_and_session(place: Place) -> None:
             await chat.ask(Say(text="a"), key="k")
 
         assert (15, 10) == (len(found), len(set(found)))
+
+
+async def test_two_tasks_of_one_turn_that_ask_for_one_step_run_it_once(place: Place) -> None:
+    cues, till = Cues(), Till()
+    found: list[int] = []
+
+    async def pay() -> Paid:
+        await anyio.sleep(0.001)
+        if till.fails_until:
+            till.fails_until -= 1
+            raise KeyError
+        return await till.pay()
+
+    async def play(chat: Chat, text: str) -> str:
+        async def step() -> None:
+            with suppress(KeyError):
+                found.append((await chat.turn.once("pay", pay, result=Paid)).amount)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(step)
+        return text
+
+    cues.scripts["a"] = play
+    async with scene(place, cues) as it:
+        assert "a" == await it.chat.ask(Say(text="a"), key="k")
+        assert (1, [1, 1, 1]) == (till.paid, found)
+        till.fails_until = 1
+        assert "a" == await it.chat.ask(Say(text="a"))
+        assert (2, [1, 1, 1, 2, 2]) == (till.paid, found)
