@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 
+from salon.alarm import Alarm
 from salon_actors import Clock, HostLoop
 
 
@@ -11,8 +14,7 @@ class Grace:
     """Makes shields that open by themselves."""
 
     def __init__(self, host: HostLoop, clock: Clock, seconds: float) -> None:
-        self._host = host
-        self._clock = clock
+        self._alarm = Alarm(host, clock)
         self._seconds = seconds
 
     def scope(self) -> anyio.CancelScope:
@@ -21,9 +23,9 @@ class Grace:
         Then it shields no more: a turn that is being cut ends where it stands, and any other one just goes on.
         """
         scope = anyio.CancelScope(shield=True)
-        self._host.spawn(self._end, scope)
+        self._alarm.call_in(self._seconds, partial(_open, scope))
         return scope
 
-    async def _end(self, scope: anyio.CancelScope) -> None:
-        await self._clock.sleep(self._seconds)
-        scope.shield = False
+
+def _open(scope: anyio.CancelScope) -> None:
+    scope.shield = False

@@ -165,13 +165,15 @@ class Progress:
         if owner is not None:
             row = StepRow(owner, key, data, self._wall.now_us(self._monotonic()))
             await self._intake.note(frame.resident, Mail(steps=(row,)))
+            steps = self._intake.inbox_of(frame.resident).steps
+            steps[owner] = {**steps.get(owner, {}), key: data}
         return data
 
     def _steps_of(self, frame: Frame, owner: str | None) -> dict[str, bytes]:
         """Those of an earlier attempt, perhaps of an earlier process."""
-        if owner is None:
+        if owner is None or frame.resident.inbox is None:
             return {}
-        return self._intake.inbox_of(frame.resident).steps.setdefault(owner, {})
+        return {**frame.resident.inbox.steps.get(owner, {})}
 
     def token(self, frame: Frame, step: str) -> str:
         """128 bits of a digest: the same for every attempt, and for every send with the same key."""

@@ -267,3 +267,22 @@ async def test_two_tasks_of_one_turn_that_ask_for_one_step_run_it_once(place: Pl
         till.fails_until = 1
         assert "a" == await it.chat.ask(Say(text="a"))
         assert (2, [1, 1, 1, 2, 2]) == (till.paid, found)
+
+
+async def test_a_step_that_raised_leaves_nothing_in_memory(place: Place) -> None:
+    cues = Cues()
+
+    async def pay() -> str:
+        raise KeyError
+
+    async def play(chat: Chat, text: str) -> str:
+        return await chat.turn.once("pay", pay, result=str)
+
+    cues.scripts["a"] = play
+    async with scene(place, cues, crash_budget=1000) as it:
+        for number in range(10):
+            with pytest.raises(TurnFailed):
+                await it.chat.ask(Say(text="a"), key=str(number))
+        (resident,) = cast(Any, it.runtime)._machinery.residents
+
+        assert None is resident.inbox
