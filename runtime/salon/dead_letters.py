@@ -33,7 +33,7 @@ from salon_actors import HostLoop, Promise
 from salon_persistence.bridge import Bridge
 from salon_persistence.errors import CorruptRecord, StoreError
 from salon_persistence.records import InboxRow, Mail, NoteRecord, OutboxRow
-from salon_persistence.store import Applied, LetterQuery, Outcome, StoredLetter
+from salon_persistence.store import Applied, LetterQuery, Outcome, StoredLetter, Unknown
 
 RECEIVER_GONE = "receiver_gone"
 RECEIVER = "receiver_"
@@ -94,6 +94,8 @@ class Doors:
     outbox: Outbox
     refusal: Refusal
     """What to raise when the store has not taken a note."""
+    look_again: Callable[[Resident], None]
+    """Reads a session back of which nobody knows what the store has."""
 
 
 class DeadLetters:
@@ -168,6 +170,7 @@ class DeadLetters:
             SessionNotFound: The session that it was for is gone.
             NoHandler, MessageInvalid, SchemaTooNew, Corrupt: It would die again: today's code does not take it.
             NotApplied, OutcomeUnknown, Fenced, StoreUnavailable: The store has not taken it; look before you repeat.
+                After OutcomeUnknown the session is read back: the letter is there still, or its message runs.
 
         Cancellation: only the waiting stops once the store has it.
         """
@@ -227,7 +230,7 @@ class DeadLetters:
             self._doors.outbox.take(resident, [row])
 
         mail = Mail(dead_letters_dropped=[letter.id], outbox_added=[row])
-        return self._note(stored, resident.generation, mail, then)
+        return self._note(stored, resident.generation, mail, then, resident)
 
     def _accepted(self, stored: StoredLetter, resident: Resident) -> Promise[Outcome]:
         letter = stored.row
@@ -246,9 +249,16 @@ class DeadLetters:
             self._doors.accept(resident, row)
 
         mail = Mail(dead_letters_dropped=[letter.id], inbox_added=[row])
-        return self._note(stored, resident.generation, mail, then)
+        return self._note(stored, resident.generation, mail, then, resident)
 
-    def _note(self, stored: StoredLetter, generation: int, mail: Mail, then: Callable[[], None]) -> Promise[Outcome]:
+    def _note(
+        self,
+        stored: StoredLetter,
+        generation: int,
+        mail: Mail,
+        then: Callable[[], None],
+        receiver: Resident | None = None,
+    ) -> Promise[Outcome]:
         promise: Promise[Outcome] = self._host.promise()
 
         def done(outcome: Outcome) -> None:
@@ -256,6 +266,9 @@ class DeadLetters:
             try:
                 if isinstance(outcome, Applied):
                     then()
+                elif isinstance(outcome, Unknown) and receiver is not None:
+                    receiver.doubt()
+                    self._doors.look_again(receiver)
             finally:
                 promise.set_result(outcome)
 

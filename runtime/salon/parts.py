@@ -220,6 +220,7 @@ class Parts:
                 accept=self.restoring.arrived,
                 outbox=self.outbox,
                 refusal=self.gate.refusal,
+                look_again=self.leftovers.look_again,
             ),
             counters,
         )

@@ -169,7 +169,7 @@ async def desk(place: Place) -> AsyncGenerator[Desk]:
     def refusal(resident: Resident | None, outcome: Any) -> SalonError:
         return Fenced(type(outcome).__name__)
 
-    doors = Doors(find, lambda: next(numbers), accept, outbox, refusal)
+    doors = Doors(find, lambda: next(numbers), accept, outbox, refusal, lambda resident: None)
     letters = DeadLetters(
         bridge, host, lambda: wall.now_us(clock.monotonic()), {"chat": Chat}, DELIVERERS, doors, counters
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from salon import (
     Message,
+    OutcomeUnknown,
     RateLimited,
     Refused,
     Runtime,
@@ -22,7 +23,7 @@ from salon import (
     TurnStopped,
     receive,
 )
-from salon.testing import SeededChance, VirtualClock
+from salon.testing import FaultPoint, FaultyStore, SeededChance, VirtualClock
 from tests.runtime.acts import Act, Broken, Keep, Page, Say, Script, Try, asked, ended, lines, passing
 from tests.runtime.places import Place
 from tests.runtime.reading import labels
@@ -202,6 +203,22 @@ async def test_retries_that_are_used_up_end_in_the_dead_letters_and_can_be_sent_
         assert 3 == await stage.act.ask(Say(text="after"))
         assert ["before", "a", "after"] == await lines(stage.act)
         assert [] == await stage.letters()
+
+
+async def test_a_redriven_message_of_which_nobody_knows_runs_if_the_store_has_it(place: Place) -> None:
+    script = Script()
+    store = FaultyStore(place.store(), [FaultPoint("write", 4, "after", "unknown")])
+    async with Runtime(Act, store=store, deps=script) as runtime:
+        act = await runtime.create(Act)
+        script.failures["a"] = 1
+        assert TurnFailed is await ended(await act.tell(Keep(text="a")))
+        (letter,) = (await runtime.dead_letters().list()).items
+        with pytest.raises(OutcomeUnknown):
+            await runtime.dead_letters().redrive(letter.id)
+        await until(lambda: runtime.stats()["commits"] == 2)
+        assert ["a", "a"] == script.texts
+        assert ["a"] == await lines(act)
+        assert [] == (await runtime.dead_letters().list()).items
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "asked"])
