@@ -181,6 +181,8 @@ class Transfers:
             for child, sid in zip(staged.children, applied.children, strict=True)
         ]
         for tell, row in zip([tell for tell in staged.tells if tell.lost is None], staged.rows, strict=True):
+            if row.number in applied.undelivered:
+                continue  # its receiver was gone by then, and the store has made a letter of it
             receiver = tell.receiver if tell.child is None else children[tell.child]
             assert receiver is not None
             self._hand_over(receiver, replace(row, sid=receiver.sid))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -26,7 +26,11 @@ from salon import (
     TurnTimeout,
     receive,
 )
+from salon.resident import Resident
+from salon.staging import Staged
 from salon.testing import FaultPoint, FaultyStore, SeededChance, VirtualClock
+from salon.transfer import Transfers
+from salon_persistence.store import Applied
 from tests.runtime.acts import passing
 from tests.runtime.places import Place
 from tests.runtime.waiting import until
@@ -437,6 +441,23 @@ async def test_a_receiver_that_is_not_in_memory_is_brought_there(place: Place) -
         await until(lambda: post.heard)
 
     assert ["wake up"] == post.heard
+
+
+async def test_what_the_store_could_not_deliver_is_not_handed_over(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = Transfers.committed
+
+    def undelivered(transfers: Transfers, staged: Staged, sender: Resident, applied: Applied) -> None:
+        committed(transfers, staged, sender, replace(applied, undelivered=[row.number for row in staged.rows]))
+
+    monkeypatch.setattr(Transfers, "committed", undelivered)
+    post = Post()
+    async with open_post(place, post) as runtime:
+        a, b = await peers(runtime, 2)
+        await a.ask(Send(to=[b.session_id], text="its receiver is gone"))
+        await b.ask(Note(text="end"))
+    assert ["end"] == post.heard
 
 
 async def test_a_receiver_that_is_missing_or_cannot_handle_it_makes_a_dead_letter_of_the_sender(place: Place) -> None:
