@@ -411,7 +411,7 @@ def _bytes_of(envelopes: Iterable[TurnEnvelope]) -> int:
 
 def _positive(timeout_s: float) -> float:
     if not 0 < timeout_s < inf:
-        raise ValueError(f"timeout_s is {timeout_s}; it must be above 0.")
+        raise ValueError(f"timeout_s is {timeout_s}; it must be above 0, and finite.")
     return timeout_s
 
 

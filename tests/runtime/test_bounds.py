@@ -140,6 +140,15 @@ async def test_a_message_that_is_too_large_is_told_its_size(place: Place) -> Non
             assert Say(text="x" * 101) == large.value.message
 
 
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("inf"), float("nan")])
+async def test_a_time_that_is_none_is_refused_in_words_that_fit(place: Place, timeout_s: float) -> None:
+    async with staged(place) as stage:
+        for send in (stage.act.ask, stage.act.tell):
+            with pytest.raises(ValueError, match="above 0, and finite"):
+                await send(Say(text="a"), timeout_s=timeout_s)
+    assert [] == stage.script.texts
+
+
 @SENDS
 async def test_messages_of_all_sessions_together_are_bounded(place: Place, send: Send) -> None:
     async with staged(place, messages_max=2) as stage:
