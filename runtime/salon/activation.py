@@ -223,13 +223,13 @@ class Residents:
 
     async def _read_back(self, resident: Resident) -> bool:
         """False: what the store said is of no use, because the session has gone on since then."""
-        doubts = resident.doubts
+        known = resident.doubts, resident.image.version
         stored = await self._bridge.load(ByPublicId(resident.public_id), self._windows)
         if stored is None:
             raise errors.SessionNotFound
         image = replay(stored)
         await self._fill_windows(resident.cls, resident.sid, image)
-        if resident.doubts != doubts or image.version < resident.image.version:
+        if known != (resident.doubts, resident.image.version):
             return False
         if not resident.is_under_way:
             resident.restore(stored.row, image)
