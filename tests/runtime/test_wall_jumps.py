@@ -37,7 +37,7 @@ class Bot(Session[State, Cues], name="bot"):
 @pytest.mark.parametrize("hours", [1, -1])
 async def test_a_step_of_the_wall_clock_ends_no_told_message_and_gives_none_more_time(place: Place, hours: int) -> None:
     clock, cues = Jumping(), Cues()
-    cues.closed = {"a"}
+    cues.closed = {"a", "b"}
     settings = Settings.model_validate({"drain_deadline_s": 5})
     async with Runtime(Bot, store=place.store(), deps=cues, clock=clock, settings=settings) as runtime:
         bot = await runtime.create(Bot)
@@ -48,6 +48,9 @@ async def test_a_step_of_the_wall_clock_ends_no_told_message_and_gives_none_more
         clock.jump = timedelta(hours=hours)
         for _ in range(4):
             await clock.advance(2)
+        cues.closed.remove("a")
+        await until(lambda: "b" in cues.began)
+        await clock.advance(1)
         cues.closed.clear()
 
         assert ["re a", "re b", "re c"] == [await a.wait(), await b.wait(), await c.wait()]
