@@ -39,8 +39,8 @@ check: $(READY) ## formatting, lint, ports, layers, types
 slow: $(READY) ## the long proofs: stateful, crash, power loss; SHORT=1 for a tenth of them
 	SALON_EFFORT=$(if $(SHORT),short,long) $(BIN)/python -m pytest -m slow --numprocesses auto --dist worksteal $(ARGS)
 
-mutants: $(READY) ## each promise broken on purpose; its named test must fail
-	$(BIN)/python tests/mutants/run.py $(ARGS)
+mutants: $(READY) ## each promise broken on purpose; its named test must fail; SHORT=1 for a fourth of them
+	SALON_EFFORT=$(if $(SHORT),short,long) $(BIN)/python tests/mutants/run.py $(ARGS)
 
 bench: $(READY) ## run the benchmarks, print the table, save the figures
 	$(BIN)/python -m benchmarks $(ARGS)
