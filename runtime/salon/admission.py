@@ -270,7 +270,7 @@ class Admission:
 
     def _interrupt(self, resident: Resident, newcomer: TurnEnvelope) -> None:
         """What runs is cut; of its own kind, what waits will be, as soon as it has begun."""
-        running = _running(resident)
+        running = resident.running
         if running is not None and running.order < newcomer.order:
             self._cutting.cut(resident, running, INTERRUPT)
         for waiting in self._before(resident, newcomer):
@@ -278,7 +278,7 @@ class Admission:
 
     def _roll_back(self, resident: Resident, newcomer: TurnEnvelope) -> None:
         """What runs is as if it had never begun; and of its own kind, what waits never will."""
-        running = _running(resident)
+        running = resident.running
         if running is not None and running.order < newcomer.order:
             self._cutting.cut(resident, running, ROLLBACK)
         for waiting in self._before(resident, newcomer):
@@ -387,12 +387,6 @@ def _policy(handler: Handler, asked: Overlap | None) -> Overlap:
 def _stored(asked: Overlap | None) -> str:
     """What a restart must know of it: whether the message waits for others."""
     return "" if asked is None or isinstance(asked, Merge) else asked
-
-
-def _running(resident: Resident) -> TurnEnvelope | None:
-    """The message whose turn runs, if one does."""
-    envelope = resident.worker.envelope if resident.worker is not None else None
-    return envelope if envelope is not None and envelope.mark is None else None
 
 
 def _of_users(waiting: Iterable[TurnEnvelope]) -> list[TurnEnvelope]:

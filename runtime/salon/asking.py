@@ -65,9 +65,8 @@ class Asking:
 
     def stop(self, resident: Resident, number: int | None, turns: SessionTurns) -> None:
         """Cut the turn with this number, or the one that runs; nothing, if there is none."""
-        worker = resident.worker
-        running = worker.envelope if worker is not None else None
-        if running is not None and running.mark is None and number in (None, *_numbers(running)):
+        running = resident.running
+        if running is not None and number in (None, *_numbers(running)):
             self._cutting.cut(resident, running, STOP)
         elif number is not None and (waiting := turns.envelope(resident, number)) is not None:
             self._withdraw(resident, waiting)

@@ -83,7 +83,7 @@ class Intake:
         self, resident: Resident, envelope: TurnEnvelope, key: str | None = None, fingerprint: bytes = b""
     ) -> Sending:
         """From now on callers may ask after it: it is found by its number, and by its key."""
-        running = _is_running(resident, envelope)
+        running = resident.runs(envelope)
         ticket = Ticket(self._host, envelope.number, position=resident.depth, bounds=self._bounds)
         sending = envelope.sending = Sending(envelope.message, ticket, key, fingerprint)
         if running:
@@ -192,7 +192,7 @@ class Intake:
         """
         sending = envelope.sending
         assert sending is not None
-        attempts = sending.attempt if _is_running(resident, envelope) else sending.attempt - 1
+        attempts = sending.attempt if resident.runs(envelope) else sending.attempt - 1
         promised = self._write(resident, envelope, self._deadline_us(max(deadline, envelope.deadline)), "", attempts)
         sending.is_promoted = True
         progress = _progress_of(resident, envelope)
@@ -254,7 +254,7 @@ class Intake:
         if isinstance(outcome, Unknown):
             self._never_begun.add(envelope.number)
             self.leftovers.look_again(resident)
-        if not _is_running(resident, envelope):  # a turn that runs waits for this, and ends by itself
+        if not resident.runs(envelope):  # a turn that runs waits for this, and ends by itself
             self._scheduler.withdraw(resident, envelope)
             envelope.fail(error)
 
@@ -434,12 +434,6 @@ class Intake:
 
 def _let_be(outcome: Outcome) -> None:
     """It was worth a try: without it, the next life takes the message for one that has begun."""
-
-
-def _is_running(resident: Resident, envelope: TurnEnvelope) -> bool:
-    """Alone, or merged into the one that runs."""
-    running = resident.worker.envelope if resident.worker is not None else None
-    return running is not None and envelope in running.members
 
 
 def _progress_of(resident: Resident, envelope: TurnEnvelope) -> Sequence[ProgressRow]:

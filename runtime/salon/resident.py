@@ -118,6 +118,17 @@ class Resident(Actor[TurnEnvelope]):
         self.doubts += 1
 
     @property
+    def running(self) -> TurnEnvelope | None:
+        """Whose turn runs, if a message's does; of merged ones the first."""
+        envelope = self.worker.envelope if self.worker is not None else None
+        return envelope if envelope is not None and envelope.mark is None else None
+
+    def runs(self, envelope: TurnEnvelope) -> bool:
+        """Whether the turn of this message runs, be it alone or with others."""
+        running = self.running
+        return running is not None and any(member is envelope for member in running.members)
+
+    @property
     def is_under_way(self) -> bool:
         """A handler runs on its draft, or the store has its turn: what is in memory may not be exchanged."""
         if self.phase is Phase.HELD:
