@@ -7,6 +7,7 @@ import pytest
 
 from salon import Done, Draining, Message, Runtime, Session, SessionHandle, Settings, receive
 from salon.conversation import Conversation
+from salon.message_codec import MessageCodec
 from salon.testing import FaultPoint, FaultyStore
 from tests.runtime.places import Place
 from tests.runtime.waiting import until
@@ -78,6 +79,7 @@ async def test_who_waits_for_a_told_message_hears_at_close_that_it_is_kept(place
 
 async def test_the_reply_of_one_caller_is_not_the_reply_of_another(place: Place) -> None:
     desk = Desk()
+    turns: list[str] = []
     async with Runtime(Chat, store=place.store(), deps=desk) as runtime:
         chat = await runtime.create(Chat)
         async with anyio.create_task_group() as group:
@@ -87,9 +89,9 @@ async def test_the_reply_of_one_caller_is_not_the_reply_of_another(place: Place)
 
             group.start_soon(ask)
             await until(lambda: desk.began)
-            turn = await followed(chat)
+            turns.append(await followed(chat))
             desk.may_end.set()
-        outcome = await chat.outcome(turn)
+        outcome = await chat.outcome(turns[0])
 
     assert isinstance(outcome, Done)
     assert outcome.reply == ["wait"]
@@ -120,11 +122,10 @@ async def test_what_somebody_said_is_not_logged_when_it_cannot_be_read_any_more(
         session = await runtime.get_or_create(Old, name="alice")
         await session.tell(Picky(text="my card is 4242"))
 
-    def decode(data: bytes, schema_version: int) -> None:
+    def decode(codec: object, data: bytes, schema_version: int) -> None:
         raise RuntimeError(f"unexpected {data!r}")
 
-    codec = Old.salon_type.handlers[Picky].codec
-    monkeypatch.setattr(type(codec), "decode", lambda self, data, version: decode(data, version))
+    monkeypatch.setattr(MessageCodec, "decode", decode)
     with caplog.at_level(logging.DEBUG):
         async with Runtime(Old, store=place.store()) as runtime:
             await runtime.get_or_create(Old, name="alice")

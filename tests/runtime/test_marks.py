@@ -89,7 +89,7 @@ async def test_a_message_that_was_stopped_behind_a_long_turn_never_runs(place: P
             await anyio.sleep(0.15)  # longer than a turn that is marked may take
             ran.may_end.set()
         with pytest.raises(TurnStopped):
-            await behind.wait(5)
+            await (await chat.receipt(key="b")).wait(5)
         with pytest.raises(TurnStopped):
             await chat.ask(Say(text="behind"), key="b", timeout_s=5)
     async with life(place, ran) as chat:

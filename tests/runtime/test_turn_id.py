@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from salon.cursor import cursor, end_cursor, parse_cursor
 from salon.turn_id import UNRECORDED, number_of, order_of, turn_id, turn_number
 
-numbers = st.builds(
-    lambda epoch, count, unrecorded: number_of(epoch, count) | (UNRECORDED if unrecorded else 0),
-    st.integers(0, 9_999_999),
-    st.integers(0, UNRECORDED - 1),
-    st.booleans(),
-)
+
+def any_number(epoch: int, count: int, unrecorded: bool) -> int:
+    return number_of(epoch, count) | (UNRECORDED if unrecorded else 0)
+
+
+numbers = st.builds(any_number, st.integers(0, 9_999_999), st.integers(0, UNRECORDED - 1), st.booleans())
 
 
 @given(numbers)
