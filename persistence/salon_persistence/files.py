@@ -117,6 +117,13 @@ class OwnerLock:
         os.pwrite(self._descriptor, f"{process_id()} {now_us}\n".encode(), 0)
 
     def release(self) -> None:
+        """Unlocks, and does not wait for a forked child to close its copy of the descriptor, which may take a while."""
+        if self._descriptor >= 0:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self.forget()
+
+    def forget(self) -> None:
+        """Closes the descriptor and leaves the lock to whoever else has one."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -140,7 +147,7 @@ class OwnerLock:
 def _forget(lock: "ref[OwnerLock]") -> None:
     """In a forked child: its copy of the descriptor would hold the lock after the owner's death."""
     if (held := lock()) is not None:
-        held.release()
+        held.forget()
 
 
 def _unwritable(path: Path, error: OSError) -> StoreUnavailable:
