@@ -24,8 +24,8 @@ webhook: $(READY) ## every update comes twice and the bot is killed: one effect 
 streaming: $(READY) ## a phone loses its connection and reads on, a stop button, a tablet that watches
 	@$(BIN)/python -m examples.streaming $(ARGS)
 
-test: $(READY) ## pytest on asyncio and trio, on all cores; of the long proofs a short form
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+test: $(READY) ## pytest on asyncio and trio, in four processes; of the long proofs a short form
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 check: $(READY) ## formatting, lint, ports, layers, types
 	$(BIN)/ruff format --check
@@ -37,7 +37,7 @@ check: $(READY) ## formatting, lint, ports, layers, types
 	$(BIN)/pyright
 
 slow: $(READY) ## the long proofs: stateful, crash, power loss; SHORT=1 for a tenth of them
-	SALON_EFFORT=$(if $(SHORT),short,long) $(BIN)/python -m pytest -m slow --numprocesses auto --dist worksteal $(ARGS)
+	SALON_EFFORT=$(if $(SHORT),short,long) $(BIN)/python -m pytest -m slow --numprocesses 4 --dist worksteal $(ARGS)
 
 mutants: $(READY) ## each promise broken on purpose; its named test must fail; SHORT=1 for a fourth of them
 	SALON_EFFORT=$(if $(SHORT),short,long) $(BIN)/python tests/mutants/run.py $(ARGS)
