@@ -24,6 +24,8 @@ from salon_persistence.store import ByPublicId, StoreInfo
 
 logger = logging.getLogger("salon")
 
+STORE_CLOSE_S = 0.5
+"""Seconds that the store gets to close, however short the drain: one that is well needs milliseconds."""
 BROUGHT_IN_AT_ONCE = 16
 """Sessions that are read at the same time after a restart: the reading connection serves one at a time."""
 
@@ -139,7 +141,7 @@ class Machinery(Parts):
                 await self._in_time(self.scheduler.wait_idle)
 
     async def _close_store(self) -> None:
-        if not await self._in_time(self.bridge.close):
+        if not await self._in_time(self.bridge.close, at_least_s=STORE_CLOSE_S):
             logger.error("salon leaves a store that does not answer; what became of its turns is unknown")
             self.gate.abandon()
 
@@ -148,16 +150,17 @@ class Machinery(Parts):
         if self._stopped is not None:
             self._stopped.set_result(None)
 
-    async def _in_time(self, wait: Callable[[], Awaitable[None]]) -> bool:
+    async def _in_time(self, wait: Callable[[], Awaitable[None]], at_least_s: float = 0.0) -> bool:
         """Whether it ended within `drain_deadline_s`, by the runtime's clock."""
         ended = False
+        seconds = max(at_least_s, self.settings.drain_deadline_s)
         async with anyio.create_task_group() as group:
-            group.start_soon(self._hurry, group.cancel_scope)
+            group.start_soon(self._hurry, group.cancel_scope, seconds)
             await wait()
             ended = True
             group.cancel_scope.cancel()
         return ended
 
-    async def _hurry(self, scope: anyio.CancelScope) -> None:
-        await self.clock.sleep(self.settings.drain_deadline_s)
+    async def _hurry(self, scope: anyio.CancelScope, seconds: float) -> None:
+        await self.clock.sleep(seconds)
         scope.cancel()

@@ -301,6 +301,14 @@ async def test_of_two_who_send_a_letter_again_at_once_one_does(place: Place) -> 
         assert len((await kept.stored()).inbox) == 1
 
 
+async def is_in_one_place(kept: Desk) -> bool:
+    """The two reads are not of one moment: between them the letter may have moved, once."""
+    for _ in range(2):
+        if len(await kept.ids()) + len((await kept.stored()).inbox) == 1:
+            return True
+    return False
+
+
 async def test_whoever_stops_waiting_has_sent_it_again_or_not_but_never_lost_it(place: Place) -> None:
     async with desk(place) as kept:
         await kept.bury(await kept.session("s_1"), letter("one"))
@@ -313,7 +321,7 @@ async def test_whoever_stops_waiting_has_sent_it_again_or_not_but_never_lost_it(
                     scope.cancel()
             with anyio.move_on_after(0.005):
                 await until(lambda: kept.accepted)
-            assert len(await kept.ids()) + len((await kept.stored()).inbox) == 1
+            assert await is_in_one_place(kept)
             if kept.accepted:
                 break
         else:
