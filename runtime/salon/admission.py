@@ -193,7 +193,7 @@ class Admission:
         if not isinstance(policy, Merge):
             self._merging.close(resident, handler.message)
         if told:
-            self._intake.accept(resident, envelope, self._deadline_us(deadline), _stored(how.overlap), overlap)
+            self._intake.accept(resident, envelope, self._wall.deadline_us(deadline), _stored(how.overlap), overlap)
             envelope.deadline = self._intake.queue_deadline(envelope)
         else:
             overlap()
@@ -339,12 +339,6 @@ class Admission:
         if frame is None or frame.over:
             return now + timeout_s
         return min(now + timeout_s, frame.envelope.deadline)  # a nested ask has what is left of its turn's time
-
-    def _deadline_us(self, deadline: float) -> int | None:
-        if deadline == inf:
-            return None
-        now = self._monotonic()
-        return self._wall.now_us(now) + int((deadline - now) * 1_000_000)
 
     def _by_value(self, handler: Handler, sent: Message[Any]) -> tuple[Message[Any], int]:
         message, size = handler.codec.copy(sent)

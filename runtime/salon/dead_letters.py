@@ -36,9 +36,9 @@ from salon_persistence.records import InboxRow, Mail, NoteRecord, OutboxRow
 from salon_persistence.store import Applied, LetterQuery, Outcome, StoredLetter, Unknown
 
 RECEIVER_GONE = "receiver_gone"
-RECEIVER = "receiver_"
-"""What the reasons of letters begin with that were for another session than the one that keeps them."""
 """The reason of a letter that the store itself has written: the message was for another session than the letter's."""
+RECEIVER = "receiver_"
+"""What the reasons of all such letters begin with."""
 
 PLACE_MAX = (1 << 63) - 1
 

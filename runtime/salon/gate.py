@@ -147,7 +147,6 @@ class Gate:
         resident, changes = held.resident, held.changes
         known = resident.cls.salon_type.schema_version
         image = resident.image
-        # The first commit under a new schema writes every field, so that a chain never mixes versions.
         lagging = now_us - resident.stored_activity_us >= self._activity_lag_us
         resident.activity_us = now_us
         if changes is None:
@@ -160,6 +159,7 @@ class Gate:
                 at_us=now_us,
                 activity_us=now_us if lagging else None,
             )
+        # The first commit under a new schema writes every field, so that a chain never mixes versions.
         whole = changes.whole or image.schema_version != known
         return TurnRecord(
             sid=resident.sid,

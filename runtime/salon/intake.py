@@ -193,7 +193,9 @@ class Intake:
         sending = envelope.sending
         assert sending is not None
         attempts = sending.attempt if resident.runs(envelope) else sending.attempt - 1
-        promised = self._write(resident, envelope, self._deadline_us(max(deadline, envelope.deadline)), "", attempts)
+        promised = self._write(
+            resident, envelope, self._wall.deadline_us(max(deadline, envelope.deadline)), "", attempts
+        )
         sending.is_promoted = True
         progress = _progress_of(resident, envelope)
         self._add(resident, envelope, partial(self._promoted, resident, envelope, promised), progress)
@@ -288,13 +290,7 @@ class Intake:
         row, later = sending.row, max(sending.deadline, deadline)
         if row is not None and later > sending.deadline:
             sending.deadline = later
-            sending.row = replace(row, deadline_us=self._deadline_us(later))
-
-    def _deadline_us(self, deadline: float) -> int | None:
-        if deadline == inf:
-            return None
-        now = self._monotonic()
-        return self._wall.now_us(now) + int((deadline - now) * 1_000_000)
+            sending.row = replace(row, deadline_us=self._wall.deadline_us(later))
 
     def time(self, envelope: TurnEnvelope, row: InboxRow) -> None:
         """From now on its time is that of the monotonic clock: whoever sets the clock on the wall changes nothing."""

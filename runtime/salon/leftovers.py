@@ -5,6 +5,7 @@
 | refused the end of a turn | leaves the inbox as soon as that can be written; only then its callers hear NotApplied |
 | refused the mark of one that was cut or cannot run | is marked again |
 | cannot say | the session is read back: it is recorded, or still there, and then what runs no more has crashed |
+
 The same holds for one whose handler runs past its deadline: it leaves the inbox first, then its callers are told.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from salon.info import microseconds
 from salon_actors import Clock
 
@@ -18,6 +20,13 @@ class Wall:
         self._floor_us = floor_us
         self._at = clock.monotonic()
         self._us = microseconds(clock.wall())
+
+    def deadline_us(self, deadline: float) -> int | None:
+        """Wall time of a reading of the monotonic clock that is to come; None for one that never comes."""
+        if deadline == inf:
+            return None
+        now = self._clock.monotonic()
+        return self.now_us(now) + int((deadline - now) * 1_000_000)
 
     def now_us(self, monotonic: float) -> int:
         """Wall time at this reading of the monotonic clock."""
